@@ -1,0 +1,185 @@
+"""The values that travel between the layers, and the two protocols that any model can satisfy."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, overload, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+"""A float32 array. Every place that uses it gives its shape."""
+
+_PASSAGE_NAMESPACE = uuid.UUID("5b0b2c3e-9d0e-5f0a-8c53-2b1a6f7f3f10")
+
+
+def derive_id(source: str | None, text: str) -> str:
+    """The id of a passage that was given none: UUIDv5 of its source and its text.
+
+    >>> derive_id("a.txt", "hello") == derive_id("a.txt", "hello")
+    True
+    """
+    # A lone surrogate can't be UTF-8; the id must exist all the same, so that the encoder can name the passage.
+    name = f"{source or ''}\x00{text}".encode("utf-8", "surrogatepass")
+    return str(uuid.uuid5(_PASSAGE_NAMESPACE, name.decode("utf-8", "backslashreplace")))
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A piece of text that is embedded and found as a whole.
+
+    Attributes:
+        text: The text itself.
+        id: Any non-empty string; UUIDv5 of source and text where none is given. Never None after construction.
+        title: Read by both models in front of the text.
+        meta: JSON values by name; filters reach them as ``meta.<name>``.
+        source: Where the passage comes from, for example a file's path.
+    """
+
+    text: str
+    id: str = None  # type: ignore[assignment]  # replaced in __post_init__
+    title: str | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    source: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.id is None and isinstance(self.text, str):
+            object.__setattr__(self, "id", derive_id(self.source, self.text))
+
+    @property
+    def full_text(self) -> str:
+        """What the models read: title and text, joined by a space."""
+        return f"{self.title} {self.text}" if self.title else self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A passage that was found.
+
+    Attributes:
+        passage: The passage.
+        score: What the hits are ordered by: ``rerank_score``, or its weighted sum with the first stage's score,
+            where the hit was reranked; else ``stage1_score``.
+        stage1_score: The first stage's score. Unit: that of the bi-encoder's similarity (cosine or dot product).
+        stage1_rank: The first stage's rank, counted from 1.
+        rerank_score: The cross-encoder's own score (unit: its ``score_unit``), None where it didn't score the hit.
+        context: The neighbouring passages of the same document, where they were asked for, the hit's own included.
+        span: Character span, in ``passage.text``, of the window that the cross-encoder scored best, where it used windows.
+    """
+
+    passage: Passage
+    score: float
+    stage1_score: float | None = None
+    stage1_rank: int | None = None
+    rerank_score: float | None = None
+    context: tuple[Passage, ...] = ()
+    span: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult(Sequence[Hit]):
+    """The hits of one query, best first.
+
+    Attributes:
+        hits: The hits.
+        reranked: How many candidates the cross-encoder scored.
+        milliseconds: Duration of each stage: ``encode``, ``retrieve``, ``rerank``. Unit: milliseconds.
+        unscored: How many candidates were left out under a threshold because the cross-encoder hadn't scored them.
+    """
+
+    hits: tuple[Hit, ...] = ()
+    reranked: int = 0
+    milliseconds: Mapping[str, float] = field(default_factory=dict)
+    unscored: int = 0
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    @overload
+    def __getitem__(self, index: int) -> Hit: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Hit]: ...
+    def __getitem__(self, index: int | slice) -> Hit | Sequence[Hit]:
+        return self.hits[index]
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self.hits)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexReport:
+    """What an indexing run did. Every number counts passages.
+
+    Attributes:
+        new: Written for the first time.
+        changed: Text, title, meta or source differed and was written.
+        unchanged: Already there; not encoded.
+        deleted: Removed because they are gone from the source.
+        truncated: Longer than the encoder's limit: encoded up to it.
+        skipped: Not indexed, because they hold nothing but whitespace or their file couldn't be read.
+        duplicates: Replaced by a later passage with the same id in the same call.
+        encoded: Passages that the bi-encoder encoded (a change of meta alone needs none).
+    """
+
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    deleted: int = 0
+    truncated: int = 0
+    skipped: int = 0
+    duplicates: int = 0
+    encoded: int = 0
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """What the engine asks of a bi-encoder."""
+
+    @property
+    def document_fingerprint(self) -> str:
+        """Changes whenever a document's vector would."""
+        ...
+
+    def encode_query(self, texts: str | Sequence[str], /) -> Floats:
+        """**Shape:** (dimension,) for a string, else (len(texts), dimension)."""
+        ...
+
+    def encode_document(self, texts: str | Sequence[str], /) -> Floats:
+        """**Shape:** (dimension,) for a string, else (len(texts), dimension)."""
+        ...
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """What the engine asks of a cross-encoder."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever a score would."""
+        ...
+
+    def predict(self, pairs: Sequence[tuple[str, str]], /) -> Floats:
+        """Score (query, text) pairs. **Shape:** (len(pairs),)."""
+        ...
+
+    def rank(self, query: str, texts: Sequence[str], /) -> Sequence[Ranked]:
+        """Score and sort texts, best first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A text's place in a cross-encoder's order.
+
+    Attributes:
+        index: Position of the text in the input.
+        score: Unit: the cross-encoder's ``score_unit``.
+        span: Character span of the best window, where windows were asked for.
+    """
+
+    index: int
+    score: float
+    span: tuple[int, int] | None = None
