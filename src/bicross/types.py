@@ -67,7 +67,7 @@ class Hit:
         stage1_rank: The first stage's rank, counted from 1.
         rerank_score: The cross-encoder's own score (unit: its ``score_unit``), None where it didn't score the hit.
         context: The neighbouring passages of the same document, where they were asked for, the hit's own included.
-        span: Character span, in ``passage.text``, of the window that the cross-encoder scored best, where it used windows.
+        span: Character span, in ``passage.text``, of the cross-encoder's best window; None without windows.
     """
 
     passage: Passage

@@ -1,0 +1,314 @@
+"""The cross-encoder: reads a query and a text together and scores how well they match."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from bicross.encoding.backends.torch import activate
+from bicross.encoding.checkpoint import CrossCheckpoint, read_cross_checkpoint
+from bicross.encoding.fingerprint import digest, encoder_digest, precision_class
+from bicross.encoding.loading import LoadOptions
+from bicross.encoding.locate import locate
+from bicross.encoding.scoring import PairCounts, load_classifier, score_ids
+from bicross.encoding.tokenizer import Ids, check_text, check_texts
+from bicross.encoding.windows import windows as spans_of
+from bicross.errors import ConfigurationError, InputTypeError
+from bicross.progress import progress
+from bicross.types import Floats, Ranked
+
+_SLAB = 4_096
+"""Pairs whose token ids are in memory together."""
+_OVERLAP_SHARE = 0.25
+_UNITS = {"sigmoid": "probability", "softmax": "probability", "identity": "logit"}
+
+
+class CrossEncoder:
+    """Scores pairs; made by `CrossEncoder.load`.
+
+    Safe to call from many threads. One model in memory serves all that load it with the same options.
+    """
+
+    def __init__(
+        self,
+        checkpoint: CrossCheckpoint,
+        options: LoadOptions,
+        *,
+        name: str,
+        revision: str | None = None,
+        activation: str | None = None,
+    ) -> None:
+        self.checkpoint = checkpoint
+        self.name = name
+        self.revision = revision
+        self._options = options
+        self._lease = load_classifier(checkpoint.encoder, options)
+        default = "sigmoid" if self.labels == 1 else "identity"
+        self.activation = activation or checkpoint.activation or default
+        activate(np.zeros((1, self.labels), dtype=np.float32), self.activation)
+        self._digest: str | None = None
+
+    @classmethod
+    def load(
+        cls,
+        name_or_path: str | os.PathLike[str] = "starter",
+        *,
+        revision: str | None = None,
+        token: str | None = None,
+        local_files_only: bool = False,
+        cache_dir: str | os.PathLike[str] | None = None,
+        device: str = "auto",
+        precision: str = "float32",
+        backend: str = "auto",
+        activation: str | None = None,
+        model_options: Mapping[str, Any] | None = None,
+        trust_remote_code: bool = False,
+    ) -> Self:
+        """Load a sequence-classification checkpoint; see `BiEncoder.load` for what isn't named here.
+
+        Args:
+            name_or_path: A folder, a name on the model hub, "starter", or "fast" (the small one).
+            activation: "sigmoid", "identity", "softmax" or a class of torch.nn; None: as the checkpoint says, else
+                sigmoid for one label and identity for more.
+
+        Raises:
+            ModelNotFoundError: Nothing under this name; says where it was sought.
+            CheckpointError: Damaged, unsafe (pickle), unknown, or without a trained head.
+            ConfigurationError: An option that makes no sense.
+        """
+        options = LoadOptions.check(device, precision, backend, model_options, trust_remote_code)
+        found = locate(
+            name_or_path,
+            "cross-encoder",
+            revision=revision,
+            token=token,
+            local_files_only=local_files_only,
+            cache_dir=cache_dir,
+        )
+        checkpoint = read_cross_checkpoint(found.folder)
+        return cls(checkpoint, options, name=found.name, revision=found.revision, activation=activation)
+
+    @property
+    def labels(self) -> int:
+        """How many numbers a pair gets."""
+        return self._lease.get().model.labels
+
+    @property
+    def max_length(self) -> int:
+        """Longest pair that is read whole. **Unit:** tokens, special tokens included."""
+        return self._lease.get().tokenizer.max_length
+
+    @property
+    def score_unit(self) -> str:
+        """Unit of the scores: "logit" or "probability"; the activation's name where it is another."""
+        return _UNITS.get(self.activation.rsplit(".", 1)[-1].lower(), self.activation)
+
+    @property
+    def stage1_weight(self) -> float:
+        """Weight of the first stage's score in the final one, chosen in training; 0.0 where the checkpoint has none."""
+        return float(self.checkpoint.extras.get("stage1_weight", 0.0))
+
+    @property
+    def device(self) -> str:
+        """Where the model computes."""
+        return self._options.device
+
+    @property
+    def precision(self) -> str:
+        """What the model computes in."""
+        return self._options.precision
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over everything that changes a score."""
+        if self._digest is None:
+            self._digest = digest(
+                encoder_digest(self.checkpoint.encoder.folder),
+                self._lease.get().tokenizer.state,
+                self._prompt(None),
+                self.activation.rsplit(".", 1)[-1].lower(),
+                precision_class(self.precision),
+            )
+        return self._digest
+
+    def predict(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        *,
+        prompt: str | None = None,
+        activation: str | None = None,
+        batch_tokens: int | None = None,
+        show_progress: bool | None = None,
+    ) -> Floats:
+        """Score (query, text) pairs.
+
+        Args:
+            pairs: Pairs of strings.
+            prompt: Stands in front of the query; None: the checkpoint's default prompt.
+            activation: For this call instead of the model's own.
+            batch_tokens: Most tokens of a batch, padding included.
+            show_progress: None: on a terminal, once it takes more than two seconds.
+
+        Returns:
+            float32. **Shape:** (len(pairs),) for one label, else (len(pairs), labels). **Unit:** `score_unit`.
+
+        Raises:
+            InputTypeError, InputError: Something that isn't a pair of valid texts; names its position.
+        """
+        classifier = self._lease.get()
+        _check_pairs(pairs)
+        head = self._prompt(prompt)
+        counts = PairCounts()
+        parts = [np.empty((0, self.labels), dtype=np.float32)]
+        with progress("scoring", len(pairs), show_progress) as advance:
+            for start in range(0, len(pairs), _SLAB):
+                slab = pairs[start : start + _SLAB]
+                queries = self._unique_ids([head + query for query, _ in slab])
+                texts = self._unique_ids([text for _, text in slab])
+                ids = [(queries[head + query], texts[text]) for query, text in slab]
+                parts.append(score_ids(classifier, ids, counts, batch_tokens, advance))
+        counts.warn(classifier.tokenizer)
+        return self._activated(np.concatenate(parts), activation)
+
+    def rank(
+        self,
+        query: str,
+        texts: Sequence[str],
+        top_k: int | None = None,
+        *,
+        windows: bool = False,
+        prompt: str | None = None,
+        activation: str | None = None,
+        batch_tokens: int | None = None,
+        show_progress: bool | None = None,
+    ) -> list[Ranked]:
+        """Score texts against one query and sort them; equal scores keep the input's order.
+
+        Args:
+            query: The query.
+            texts: The texts.
+            top_k: How many to return; None: all.
+            windows: Score long texts in overlapping windows instead of cutting them; the best window speaks for the
+                text (MaxP), and its character span is returned.
+            prompt, activation, batch_tokens, show_progress: As in `predict`.
+
+        Returns:
+            Best first. **Unit** of the scores: `score_unit`.
+
+        Raises:
+            ConfigurationError: The model has several labels, or top_k isn't positive.
+            InputTypeError, InputError: Something that isn't valid text; names its position.
+        """
+        if self.labels != 1:
+            raise ConfigurationError(f"rank needs a model with one label, got {self.labels}. Use predict.")
+        if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
+            raise ConfigurationError(f"top_k must be a positive whole number, got {top_k!r}.")
+        check_text(query, "query")
+        texts = check_texts(texts)
+        spans: Sequence[tuple[int, int] | None] = [None] * len(texts)
+        if windows:
+            scores, spans = self._best_windows(query, texts, prompt, activation, batch_tokens, show_progress)
+        else:
+            scores = self.predict(
+                [(query, text) for text in texts],
+                prompt=prompt,
+                activation=activation,
+                batch_tokens=batch_tokens,
+                show_progress=show_progress,
+            )
+        order = np.argsort(-scores, kind="stable")[:top_k]
+        return [Ranked(int(i), float(scores[i]), spans[i]) for i in order]
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Write a checkpoint that sentence-transformers 5.3 to 6.x and bicross load.
+
+        Raises:
+            ConfigurationError: The folder holds files already.
+        """
+        from bicross.encoding.saving import save_cross_checkpoint
+
+        return save_cross_checkpoint(self.checkpoint, Path(folder), self.max_length)
+
+    def push_to_hub(self, repository: str, *, token: str | None = None, private: bool = True) -> str:
+        """Upload the checkpoint to the model hub; returns its address."""
+        from bicross.encoding.saving import push
+
+        return push(self.save, repository, token, private)
+
+    def close(self) -> None:
+        """Let go of the model; it leaves memory with its last user."""
+        self._lease.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"CrossEncoder({self.name!r}, device={self.device!r}, precision={self.precision!r})"
+
+    def _prompt(self, prompt: str | None) -> str:
+        if prompt is not None:
+            return check_text(prompt, "prompt")
+        name = self.checkpoint.default_prompt_name
+        return self.checkpoint.prompts.get(name, "") if name else ""
+
+    def _unique_ids(self, texts: Sequence[str]) -> dict[str, Ids]:
+        unique = list(dict.fromkeys(texts))
+        return dict(zip(unique, self._lease.get().tokenizer.ids(unique), strict=True))
+
+    def _activated(self, logits: Floats, activation: str | None) -> Floats:
+        scores = activate(logits, activation or self.activation)
+        return scores[:, 0] if self.labels == 1 else scores
+
+    def _best_windows(
+        self,
+        query: str,
+        texts: Sequence[str],
+        prompt: str | None,
+        activation: str | None,
+        batch_tokens: int | None,
+        show_progress: bool | None,
+    ) -> tuple[Floats, list[tuple[int, int] | None]]:
+        """Score and character span of each text's best window."""
+        classifier = self._lease.get()
+        tokenizer = classifier.tokenizer
+        room = tokenizer.max_length - len(tokenizer.pair)
+        query_ids = tokenizer.ids([self._prompt(prompt) + query])[0][: max(room // 2, 1)]
+        size = max(room - len(query_ids), 1)
+        pairs: list[tuple[Ids, Ids]] = []
+        owners: list[int] = []
+        spans: list[tuple[int, int]] = []
+        for owner, text in enumerate(texts):
+            ids, offsets = tokenizer.offsets(text)
+            for start, end in spans_of(len(ids), size, int(size * _OVERLAP_SHARE)):
+                pairs.append((query_ids, ids[start:end]))
+                owners.append(owner)
+                spans.append((offsets[start][0], offsets[end - 1][1]) if end > start else (0, 0))
+        with progress("scoring", len(pairs), show_progress) as advance:
+            scores = self._activated(score_ids(classifier, pairs, PairCounts(), batch_tokens, advance), activation)
+        best: list[int | None] = [None] * len(texts)
+        for i, owner in enumerate(owners):
+            current = best[owner]
+            if current is None or scores[i] > scores[current]:
+                best[owner] = i
+        chosen = [i for i in best if i is not None]
+        return scores[chosen], [spans[i] for i in chosen]
+
+
+def _check_pairs(pairs: Sequence[tuple[str, str]]) -> None:
+    if not isinstance(pairs, Sequence) or isinstance(pairs, str | bytes):
+        raise InputTypeError(f"Pairs must be a sequence of (query, text), got {type(pairs).__name__}.")
+    for position, pair in enumerate(pairs):
+        if isinstance(pair, str | bytes) or not isinstance(pair, Sequence) or len(pair) != 2:
+            raise InputTypeError(f"Every pair must be (query, text), got {pair!r:.80} at position {position}.")
+        check_text(pair[0], f"query at position {position}")
+        check_text(pair[1], f"text at position {position}")

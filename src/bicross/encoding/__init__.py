@@ -1,0 +1,1 @@
+"""What both encoders share: checkpoints, tokenising, batching, pooling, windows, backends."""

@@ -1,0 +1,1 @@
+"""Backends: token ids in, pooled vectors or logits out."""

@@ -1,0 +1,337 @@
+"""The torch backend: every checkpoint, every device."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from bicross.encoding.checkpoint import (
+    DenseSpec,
+    NormalizeSpec,
+    PoolingSpec,
+    StaticSpec,
+    TowerSpec,
+    TransformerSpec,
+    weight_files,
+)
+from bicross.encoding.pooling import pool
+from bicross.errors import CheckpointError, ConfigurationError
+from bicross.types import Floats
+
+Tokens = npt.NDArray[np.int64]
+_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def pick_device(device: str) -> str:
+    """The device that "auto" stands for: CUDA, then MPS, then the CPU.
+
+    Raises:
+        ConfigurationError: The device doesn't exist here.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigurationError(
+            f"device must be 'auto' or one that torch has here, got {device!r}: {error}"
+        ) from error
+    return device
+
+
+def pick_precision(precision: str, device: str) -> str:
+    """The data type that "auto" stands for: bfloat16 where the hardware computes in it, else float32."""
+    if precision != "auto":
+        return precision
+    if device.startswith("cuda"):
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    fast = device == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported() and torch.cpu._is_avx512_bf16_supported()
+    return "bfloat16" if fast else "float32"
+
+
+class TorchTower:
+    """Token ids in, vectors out.
+
+    Args:
+        spec: The tower's modules.
+        device: A torch device.
+        precision: "float32", "float16" or "bfloat16".
+        model_options: `dtype`, `attn_implementation`, `device_map`, `quantization_config`, handed to transformers.
+        trust_remote_code: Whether the folder's own code may run.
+    """
+
+    def __init__(
+        self,
+        spec: TowerSpec,
+        *,
+        device: str,
+        precision: str,
+        model_options: Mapping[str, Any],
+        trust_remote_code: bool = False,
+    ) -> None:
+        self.spec = spec
+        self.device = device
+        self.positions: int | None = None
+        if isinstance(spec.encoder, StaticSpec):
+            self._table = _load_table(spec.encoder).to(device)
+            width = self._table.shape[1]
+        else:
+            self._model = load_transformer(
+                spec.encoder, "AutoModel", device, precision, model_options, trust_remote_code
+            )
+            self.positions = max_positions(self._model.config)
+            width = int(self._model.config.hidden_size) * len((spec.pooling or PoolingSpec()).modes)
+        self._heads = nn.ModuleList([_head(head) for head in spec.heads]).to(device).eval()
+        dense = [head for head in spec.heads if isinstance(head, DenseSpec)]
+        self.dimension = dense[-1].out_features if dense else width
+
+    def vectors(self, ids: Tokens, mask: Tokens, prompt_length: int = 0) -> Floats:
+        """Vectors of a padded batch.
+
+        Args:
+            ids: **Shape:** (batch, length).
+            mask: 1 for a token, 0 for padding. **Shape:** (batch, length).
+            prompt_length: Leading tokens that belong to a prompt; the checkpoint says whether they are pooled.
+
+        Returns:
+            **Shape:** (batch, dimension).
+        """
+        with torch.inference_mode():
+            mask_ = torch.from_numpy(mask).to(self.device)
+            vector = self._pooled(torch.from_numpy(ids).to(self.device), mask_, prompt_length)
+            for head in self._heads:
+                vector = head(vector)
+            return vector.float().cpu().numpy()
+
+    def _pooled(self, ids: Tensor, mask: Tensor, prompt_length: int) -> Tensor:
+        if isinstance(self.spec.encoder, StaticSpec):
+            weights = mask.unsqueeze(-1).float()
+            return (self._table[ids] * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)
+        pooling = self.spec.pooling or PoolingSpec()
+        hidden = self._model(input_ids=ids, attention_mask=mask).last_hidden_state
+        return pool(hidden, mask, pooling.modes, 0 if pooling.include_prompt else prompt_length)
+
+
+class TorchClassifier:
+    """Token ids in, logits out: a sequence-classification checkpoint."""
+
+    def __init__(
+        self,
+        spec: TransformerSpec,
+        *,
+        device: str,
+        precision: str,
+        model_options: Mapping[str, Any],
+        trust_remote_code: bool = False,
+    ) -> None:
+        self.device = device
+        kind = "AutoModelForSequenceClassification"
+        self._model = load_transformer(spec, kind, device, precision, model_options, trust_remote_code)
+        self.positions = max_positions(self._model.config)
+        self.labels = int(self._model.config.num_labels)
+
+    def logits(self, ids: Tokens, mask: Tokens, types: Tokens | None) -> Floats:
+        """Logits of a padded batch of pairs. **Shape:** ids, mask, types (batch, length) → (batch, labels)."""
+        with torch.inference_mode():
+            inputs = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+            if types is not None:
+                inputs["token_type_ids"] = torch.from_numpy(types)
+            logits = self._model(**{name: value.to(self.device) for name, value in inputs.items()}).logits
+            return np.asarray(logits.float().cpu().numpy(), dtype=np.float32)
+
+
+def load_transformer(
+    spec: TransformerSpec,
+    kind: str,
+    device: str,
+    precision: str,
+    model_options: Mapping[str, Any],
+    trust_remote_code: bool,
+) -> Any:
+    """A transformers model in evaluation mode, refused where a weight is missing, misshapen or not a number.
+
+    Raises:
+        CheckpointError: The weights are damaged, incomplete, pickled or belong to another kind of model.
+        ConfigurationError: An option that isn't known.
+    """
+    import transformers
+
+    weight_files(spec.folder)
+    options = dict(model_options)
+    dtype = _DTYPES[options.pop("dtype", precision)]
+    if quantization := options.pop("quantization_config", None):
+        options["quantization_config"] = _quantization(quantization)
+    try:
+        with _quiet(transformers):
+            model, report = getattr(transformers, kind).from_pretrained(
+                spec.folder,
+                dtype=dtype,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=trust_remote_code,
+                output_loading_info=True,
+                **options,
+            )
+    except Exception as error:  # transformers and safetensors raise a dozen kinds for a broken folder
+        raise CheckpointError(
+            f"{str(spec.folder)!r} can't be loaded as a model: {type(error).__name__}: {str(error)[:500]}"
+        ) from error
+    _check_weights(model, report, spec.folder, kind)
+    if "device_map" not in options and "quantization_config" not in options:
+        model = model.to(device)
+    return model.eval()
+
+
+@contextmanager
+def _quiet(transformers: Any) -> Iterator[None]:
+    """No bar for reading a file, and no report of unused weights: `_check_weights` raises what matters."""
+    log = transformers.utils.logging
+    level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity_error()
+    log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        log.set_verbosity(level)
+        if bars:
+            log.enable_progress_bar()
+
+
+def _check_weights(model: Any, report: Mapping[str, Any], folder: os.PathLike[str], kind: str) -> None:
+    missing = [name for name in report["missing_keys"] if kind != "AutoModel" or "pooler" not in name]
+    if missing:
+        hint = (
+            "It looks like a bi-encoder or a base model: train-reranker makes a cross-encoder of it"
+            if kind != "AutoModel"
+            else "Fetch the model again"
+        )
+        raise CheckpointError(
+            f"Every weight must come from the checkpoint, got {len(missing)} without a value in {str(folder)!r} "
+            f"({', '.join(sorted(missing)[:3])}). {hint}."
+        )
+    if report["mismatched_keys"]:
+        raise CheckpointError(
+            f"Weights must have the shapes that config.json gives, got others in {str(folder)!r}: "
+            f"{sorted(map(str, report['mismatched_keys']))[:3]}. Fetch the model again."
+        )
+    for name, weight in model.named_parameters():
+        if weight.is_floating_point() and not bool(torch.isfinite(weight).all()):
+            raise CheckpointError(
+                f"Weights must be finite numbers, got NaN or infinity in {name!r} of {str(folder)!r}. "
+                "The file is damaged: fetch the model again."
+            )
+
+
+def _quantization(options: Mapping[str, Any]) -> Any:
+    import transformers
+
+    kinds = {"bitsandbytes": "BitsAndBytesConfig", "torchao": "TorchAoConfig"}
+    method = options.get("quant_method")
+    if method not in kinds:
+        raise ConfigurationError(f"quantization_config needs 'quant_method' of {sorted(kinds)}, got {method!r}.")
+    return getattr(transformers, kinds[method])(**{k: v for k, v in options.items() if k != "quant_method"})
+
+
+def max_positions(config: Any) -> int | None:
+    """The longest input that a model has positions for, or None where it has no such limit."""
+    positions = getattr(config, "max_position_embeddings", None)
+    if not positions or positions < 0:
+        return None
+    # RoBERTa's kind counts positions from padding_idx + 1, so its table is that much longer than its inputs.
+    offset = (config.pad_token_id or 0) + 1 if config.model_type in _OFFSET_POSITIONS else 0
+    return int(positions) - offset
+
+
+_OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "mpnet", "longformer", "xlm-roberta-xl", "xmod", "ibert"}
+
+
+def _load_table(spec: StaticSpec) -> Tensor:
+    """One vector per token id. **Shape:** (vocabulary, dimension)."""
+    tensors: dict[str, Tensor] = {}
+    for file in weight_files(spec.folder):
+        tensors |= load_file(file)
+    table = tensors.get("embedding.weight", tensors.get("embeddings"))
+    if table is None:
+        raise CheckpointError(
+            f"A static model needs the tensor 'embedding.weight' or 'embeddings', got {sorted(tensors)} in "
+            f"{str(spec.folder)!r}."
+        )
+    table = table.float()
+    if "mapping" in tensors:  # model2vec: several tokens may share a row
+        table = table[tensors["mapping"].long()]
+    if "weights" in tensors:
+        table = table * tensors["weights"].float()[:, None]
+    if not bool(torch.isfinite(table).all()):
+        raise CheckpointError(f"Weights must be finite numbers, got NaN or infinity in {str(spec.folder)!r}.")
+    return table
+
+
+class _Normalize(nn.Module):
+    def forward(self, vector: Tensor) -> Tensor:
+        return nn.functional.normalize(vector, p=2.0, dim=-1)
+
+
+class _Dense(nn.Module):
+    def __init__(self, spec: DenseSpec) -> None:
+        super().__init__()
+        self.linear = nn.Linear(spec.in_features, spec.out_features, bias=spec.bias)
+        self.residual: nn.Module | None = None
+        if spec.residual:
+            same = spec.in_features == spec.out_features
+            self.residual = nn.Identity() if same else nn.Linear(spec.in_features, spec.out_features, bias=False)
+        self.activation = activation(spec.activation)
+
+    def forward(self, vector: Tensor) -> Tensor:
+        out: Tensor = self.activation(self.linear(vector))
+        return out if self.residual is None else out + self.residual(vector)
+
+
+def _head(spec: DenseSpec | NormalizeSpec) -> nn.Module:
+    if isinstance(spec, NormalizeSpec):
+        return _Normalize()
+    module = _Dense(spec)
+    tensors: dict[str, Tensor] = {}
+    for file in weight_files(spec.folder):
+        tensors |= load_file(file)
+    try:
+        module.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{str(spec.folder)!r} doesn't hold the weights that its config.json says: {error}"
+        ) from error
+    return module
+
+
+def activation(path: str) -> nn.Module:
+    """The torch activation under a dotted name such as ``torch.nn.modules.linear.Identity``.
+
+    Raises:
+        CheckpointError: It isn't a class of torch.nn.
+    """
+    kind = getattr(nn, path.rsplit(".", 1)[-1], None)
+    if not path.startswith("torch.nn.") or not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+        raise CheckpointError(f"An activation must be a class of torch.nn, got {path!r}.")
+    return kind()
+
+
+def activate(logits: Floats, name: str) -> Floats:
+    """Apply "identity", "sigmoid", "softmax" or a class of torch.nn to logits. **Shape:** (pairs, labels) → the same.
+
+    Raises:
+        CheckpointError: It isn't one of these.
+    """
+    values = torch.from_numpy(logits)
+    if name == "softmax":
+        return np.asarray(values.softmax(dim=-1).numpy())
+    path = {"identity": "torch.nn.Identity", "sigmoid": "torch.nn.Sigmoid"}.get(name, name)
+    return np.asarray(activation(path)(values).numpy())

@@ -1,0 +1,308 @@
+"""Reads a model folder's JSON: which modules, in which order, with which settings. Loads no weights.
+
+Understood are the layouts of sentence-transformers up to 6.x (both key sets: the one that 5.4 introduced and the
+older one) and plain transformers folders. A module that isn't known is refused with its name, never guessed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bicross.errors import CheckpointError
+
+POOLING_MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
+_LEGACY_POOLING = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+
+
+@dataclass(frozen=True, slots=True)
+class TransformerSpec:
+    """A transformer with its tokenizer, in one folder."""
+
+    folder: Path
+    max_length: int | None = None
+    lower_case: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StaticSpec:
+    """A table of token vectors that are averaged (sentence-transformers' StaticEmbedding, model2vec)."""
+
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class PoolingSpec:
+    """How token vectors become one vector; several modes are concatenated in this order."""
+
+    modes: tuple[str, ...] = ("mean",)
+    include_prompt: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class DenseSpec:
+    """A linear layer on the pooled vector."""
+
+    folder: Path
+    in_features: int
+    out_features: int
+    bias: bool
+    activation: str
+    residual: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NormalizeSpec:
+    """L2 normalisation of the pooled vector."""
+
+
+@dataclass(frozen=True, slots=True)
+class TowerSpec:
+    """What turns a text into a vector."""
+
+    encoder: TransformerSpec | StaticSpec
+    pooling: PoolingSpec | None = None
+    heads: tuple[DenseSpec | NormalizeSpec, ...] = ()
+
+    @property
+    def normalizes(self) -> bool:
+        """Whether the vectors have unit length."""
+        return bool(self.heads) and isinstance(self.heads[-1], NormalizeSpec)
+
+
+@dataclass(frozen=True, slots=True)
+class BiCheckpoint:
+    """A bi-encoder's folder: one tower, or one for queries and one for documents."""
+
+    folder: Path
+    query: TowerSpec
+    document: TowerSpec
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    default_prompt_name: str | None = None
+    similarity: str = "cosine"
+    note: str | None = None
+
+    @property
+    def two_towers(self) -> bool:
+        """Whether queries and documents go different ways."""
+        return self.query != self.document
+
+
+@dataclass(frozen=True, slots=True)
+class CrossCheckpoint:
+    """A cross-encoder's folder."""
+
+    encoder: TransformerSpec
+    activation: str | None = None
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    default_prompt_name: str | None = None
+    extras: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file's value.
+
+    Raises:
+        CheckpointError: The file is missing or isn't JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"A model folder needs {path.name!r}, got none in {str(path.parent)!r}.") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{str(path)!r} must be JSON, got: {error}. Fetch the model again.") from error
+
+
+def _optional_json(path: Path) -> dict[str, Any]:
+    value = read_json(path) if path.is_file() else {}
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{str(path)!r} must hold a JSON object, got {type(value).__name__}.")
+    return value
+
+
+def read_bi_checkpoint(folder: Path) -> BiCheckpoint:
+    """Describe a bi-encoder's folder.
+
+    Raises:
+        CheckpointError: A file is missing or broken, or a module isn't known.
+    """
+    settings = _optional_json(folder / "config_sentence_transformers.json")
+    note = None
+    if (folder / "modules.json").is_file():
+        modules = sorted(read_json(folder / "modules.json"), key=lambda module: int(module["idx"]))
+        query, document = _towers(folder, modules)
+    elif (folder / "config.json").is_file():
+        if read_json(folder / "config.json").get("model_type") == "model2vec":
+            config = read_json(folder / "config.json")
+            heads: tuple[DenseSpec | NormalizeSpec, ...] = (NormalizeSpec(),) if config.get("normalize", True) else ()
+            query = document = TowerSpec(StaticSpec(folder), None, heads)
+        else:
+            note = f"{str(folder)!r} has no modules.json: mean pooling is used, without normalisation"
+            query = document = TowerSpec(_read_transformer(folder), PoolingSpec())
+    else:
+        raise CheckpointError(
+            f"A bi-encoder's folder needs modules.json or config.json, got neither in {str(folder)!r}. "
+            "Name the folder that holds them."
+        )
+    return BiCheckpoint(
+        folder=folder,
+        query=query,
+        document=document,
+        prompts={name: text or "" for name, text in (settings.get("prompts") or {}).items()},
+        default_prompt_name=settings.get("default_prompt_name"),
+        similarity=settings.get("similarity_fn_name") or "cosine",
+        note=note,
+    )
+
+
+def read_cross_checkpoint(folder: Path) -> CrossCheckpoint:
+    """Describe a cross-encoder's folder.
+
+    Raises:
+        CheckpointError: A file is missing or broken, or a module isn't known.
+    """
+    if (folder / "modules.json").is_file():
+        for module in read_json(folder / "modules.json"):
+            if _class_name(module) != "Transformer":
+                raise _unknown(module["type"], folder, "Transformer")
+    config = read_json(folder / "config.json")
+    settings = _optional_json(folder / "config_sentence_transformers.json")
+    own = config.get("sentence_transformers") or {}
+    activation = (
+        settings.get("activation_fn") or own.get("activation_fn") or config.get("sbert_ce_default_activation_function")
+    )
+    return CrossCheckpoint(
+        encoder=_read_transformer(folder),
+        activation=activation,
+        prompts=settings.get("prompts") or {},
+        default_prompt_name=settings.get("default_prompt_name"),
+        extras=_optional_json(folder / "bicross.json"),
+    )
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a folder, sorted by name.
+
+    Raises:
+        CheckpointError: There are none, or only pickles, which can execute code when they are read.
+    """
+    files = sorted(folder.glob("*.safetensors"))
+    if files:
+        return files
+    pickles = [path.name for pattern in _PICKLES for path in folder.glob(pattern)]
+    if pickles:
+        raise CheckpointError(
+            f"Weights must be safetensors, got only {pickles[0]!r} in {str(folder)!r}, a pickle that could execute "
+            "code. Convert it on a machine you trust: load it there and call save_pretrained(safe_serialization=True)."
+        )
+    raise CheckpointError(f"A model folder needs a *.safetensors file, got none in {str(folder)!r}. Fetch it again.")
+
+
+def _class_name(module: Mapping[str, Any]) -> str:
+    kind = str(module["type"])
+    if not kind.startswith("sentence_transformers."):
+        raise _unknown(kind, Path(str(module.get("path", ""))), "sentence-transformers' own modules")
+    return kind.rsplit(".", 1)[-1]
+
+
+def _unknown(kind: str, folder: Path, known: str) -> CheckpointError:
+    return CheckpointError(
+        f"Modules must be {known}, got {kind!r} in {str(folder)!r}. bicross doesn't guess what a module does; "
+        "open an issue if it is a common one."
+    )
+
+
+def _towers(folder: Path, modules: Sequence[Mapping[str, Any]]) -> tuple[TowerSpec, TowerSpec]:
+    """The query's and the document's tower; equal where there is one."""
+    flat = [(_class_name(module), folder / str(module["path"])) for module in modules]
+    if not flat:
+        raise CheckpointError(f"modules.json must name a module, got an empty list in {str(folder)!r}.")
+    if flat[0][0] not in ("Router", "Asym"):
+        tower = _tower(flat, folder)
+        return tower, tower
+    routes = _routes(flat[0][1])
+    query, document = (_tower(routes[name] + flat[1:], folder) for name in ("query", "document"))
+    return query, document
+
+
+def _routes(folder: Path) -> dict[str, list[tuple[str, Path]]]:
+    """The modules of each route of sentence-transformers' Router (or its ancestor Asym)."""
+    path = folder / "router_config.json"
+    config = read_json(path if path.is_file() else folder / "config.json")
+    routes = {
+        route: [(_class_name({"type": config["types"][name]}), folder / name) for name in names]
+        for route, names in config["structure"].items()
+    }
+    if not {"query", "document"} <= set(routes):
+        raise CheckpointError(
+            f"A two-tower model needs the routes 'query' and 'document', got {sorted(routes)} in {str(folder)!r}."
+        )
+    return routes
+
+
+def _tower(modules: Sequence[tuple[str, Path]], folder: Path) -> TowerSpec:
+    encoder: TransformerSpec | StaticSpec | None = None
+    pooling: PoolingSpec | None = None
+    heads: list[DenseSpec | NormalizeSpec] = []
+    for kind, path in modules:
+        if kind == "Transformer" and encoder is None:
+            encoder = _read_transformer(path)
+        elif kind == "StaticEmbedding" and encoder is None:
+            encoder = StaticSpec(path)
+        elif kind == "Pooling" and pooling is None and not heads:
+            pooling = _read_pooling(path)
+        elif kind == "Dense":
+            heads.append(_read_dense(path))
+        elif kind == "Normalize":
+            heads.append(NormalizeSpec())
+        elif kind != "Dropout":  # does nothing outside training
+            known = "Transformer, StaticEmbedding, Pooling, Dense, Normalize, Dropout or Router, in their usual order"
+            raise _unknown(kind, path, known)
+    if encoder is None:
+        raise CheckpointError(f"A tower needs a Transformer or a StaticEmbedding, got none in {str(folder)!r}.")
+    if isinstance(encoder, TransformerSpec) and pooling is None:
+        raise CheckpointError(f"A Transformer needs a Pooling module behind it, got none in {str(folder)!r}.")
+    return TowerSpec(encoder, pooling, tuple(heads))
+
+
+def _read_transformer(folder: Path) -> TransformerSpec:
+    names = ("sentence_bert_config.json", "sentence_roberta_config.json", "sentence_distilbert_config.json")
+    settings = next((_optional_json(folder / name) for name in names if (folder / name).is_file()), {})
+    return TransformerSpec(folder, settings.get("max_seq_length"), bool(settings.get("do_lower_case", False)))
+
+
+def _read_pooling(folder: Path) -> PoolingSpec:
+    config = read_json(folder / "config.json")
+    modes = config.get("pooling_mode")
+    if modes is None:
+        modes = [mode for key, mode in _LEGACY_POOLING.items() if config.get(key)] or ["mean"]
+    modes = (modes,) if isinstance(modes, str) else tuple(modes)
+    if unknown := [mode for mode in modes if mode not in POOLING_MODES]:
+        raise CheckpointError(f"Pooling must be one of {POOLING_MODES}, got {unknown[0]!r} in {str(folder)!r}.")
+    return PoolingSpec(modes, bool(config.get("include_prompt", True)))
+
+
+def _read_dense(folder: Path) -> DenseSpec:
+    config = read_json(folder / "config.json")
+    where = config.get("module_input_name", "sentence_embedding")
+    if where != "sentence_embedding":
+        raise CheckpointError(f"A Dense module must read 'sentence_embedding', got {where!r} in {str(folder)!r}.")
+    return DenseSpec(
+        folder,
+        int(config["in_features"]),
+        int(config["out_features"]),
+        bool(config.get("bias", True)),
+        str(config.get("activation_function", "torch.nn.modules.activation.Tanh")),
+        bool(config.get("use_residual", False)),
+    )

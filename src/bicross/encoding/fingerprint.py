@@ -1,0 +1,103 @@
+"""SHA-256 over everything that changes a vector or a score.
+
+Not the device, the batch size or the backend; float32, float16 and bfloat16 are one class, int8 is another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bicross.encoding.checkpoint import DenseSpec, StaticSpec, TowerSpec, read_json, weight_files
+
+_WITHOUT_EFFECT = {
+    "_name_or_path",
+    "transformers_version",
+    "dtype",
+    "torch_dtype",
+    "architectures",
+    "use_cache",
+    "sentence_transformers",
+    "sbert_ce_default_activation_function",  # the activation, which is hashed apart
+}
+_FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
+
+
+def digest(*parts: Any) -> str:
+    """SHA-256 of JSON values, as 64 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def precision_class(precision: str) -> str:
+    """The precisions that share a fingerprint."""
+    return "float" if precision in ("float32", "float16", "bfloat16") else precision
+
+
+def tower_digest(spec: TowerSpec, tokenizer_state: str) -> str:
+    """Everything in a tower but its prompt."""
+    kind = "static" if isinstance(spec.encoder, StaticSpec) else "transformer"
+    heads = [
+        [head.activation, head.residual, weights_digest(head.folder)] if isinstance(head, DenseSpec) else "normalize"
+        for head in spec.heads
+    ]
+    pooling = [spec.pooling.modes, spec.pooling.include_prompt] if spec.pooling else None
+    return digest(kind, encoder_digest(spec.encoder.folder), tokenizer_state, pooling, heads)
+
+
+def encoder_digest(folder: Path) -> str:
+    """A transformer's weights and the part of its config that changes what they compute."""
+    path = folder / "config.json"
+    config = read_json(path) if path.is_file() else {}
+    return digest({key: value for key, value in config.items() if key not in _WITHOUT_EFFECT}, weights_digest(folder))
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 of a folder's tensors by name, each as float32: the same before and after a lossless conversion."""
+    files = weight_files(folder)
+    return _weights_digest(tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files))
+
+
+@lru_cache(maxsize=64)
+def _weights_digest(files: tuple[tuple[str, int, int], ...]) -> str:
+    whole = hashlib.sha256()
+    tensors = sorted((name, Path(path)) for path, _, _ in files for name in _header(Path(path))[0])
+    for name, path in tensors:
+        header, start = _header(path)
+        entry = header[name]
+        whole.update(f"{name}{entry['shape']}".encode())
+        for block in _as_float32(path, start, entry):
+            whole.update(block.tobytes())
+    return whole.hexdigest()
+
+
+def _header(path: Path) -> tuple[dict[str, Any], int]:
+    """The header of a safetensors file, and where its data begins."""
+    with path.open("rb") as file:
+        (size,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(size))
+    header.pop("__metadata__", None)
+    return header, 8 + size
+
+
+def _as_float32(path: Path, start: int, entry: dict[str, Any]) -> Iterator[npt.NDArray[Any]]:
+    begin, end = entry["data_offsets"]
+    if begin == end:
+        return
+    raw = np.memmap(path, np.uint8, "r", offset=start + begin, shape=(end - begin,))
+    step = 1 << 24
+    for offset in range(0, end - begin, step):
+        block = np.ascontiguousarray(raw[offset : offset + step])
+        if entry["dtype"] == "BF16":
+            yield block.view("<u2").astype("<u4") << np.uint32(16)
+        elif entry["dtype"] in _FLOATS:
+            yield block.view(_FLOATS[entry["dtype"]]).astype("<f4", copy=False)
+        else:
+            yield block

@@ -1,0 +1,190 @@
+"""Writes checkpoints in the older key set, which sentence-transformers 5.3 to 6.x and other servers read.
+
+Weights and tokenizer are copied as files: saving changes no number.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from bicross.encoding.checkpoint import (
+    POOLING_MODES,
+    BiCheckpoint,
+    CrossCheckpoint,
+    DenseSpec,
+    PoolingSpec,
+    StaticSpec,
+    TowerSpec,
+    TransformerSpec,
+    read_json,
+    weight_files,
+)
+from bicross.encoding.prompts import Role
+from bicross.errors import ConfigurationError
+
+_MODULES = "sentence_transformers.models."
+_TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "vocab.*", "merges.txt", "*.model", "added_tokens.json")
+_POOLING_KEYS = {
+    "cls": "pooling_mode_cls_token",
+    "mean": "pooling_mode_mean_tokens",
+    "max": "pooling_mode_max_tokens",
+    "mean_sqrt_len_tokens": "pooling_mode_mean_sqrt_len_tokens",
+    "weightedmean": "pooling_mode_weightedmean_tokens",
+    "lasttoken": "pooling_mode_lasttoken",
+}
+
+Module = tuple[str, str]
+"""A module's class name, and its folder relative to the model's."""
+
+
+def save_bi_checkpoint(checkpoint: BiCheckpoint, folder: Path, limits: Mapping[Role, int]) -> Path:
+    """Write a bi-encoder.
+
+    Args:
+        checkpoint: What was loaded; its files are copied.
+        folder: Where to; must be empty or not exist.
+        limits: The longest input of each tower.
+    """
+    make_empty(folder)
+    if checkpoint.two_towers:
+        # Each tower is a whole checkpoint of its own, for readers that don't know routers.
+        towers: dict[Role, TowerSpec] = {"query": checkpoint.query, "document": checkpoint.document}
+        routes: dict[str, list[Module]] = {}
+        for role, tower in towers.items():
+            modules = _write_tower(tower, folder / role, limits[role])
+            _write_modules(folder / role, modules, checkpoint)
+            routes[role] = [(kind, f"{role}/{path}" if path else role) for kind, path in modules]
+        router = {
+            "types": {path: _MODULES + kind for modules in routes.values() for kind, path in modules},
+            "structure": {role: [path for _, path in modules] for role, modules in routes.items()},
+            "parameters": {"default_route": "document", "allow_empty_key": True},
+        }
+        write_json(folder / "router_config.json", router)
+        _write_modules(folder, [("Router", "")], checkpoint)
+    else:
+        modules = _write_tower(checkpoint.document, folder, limits["document"])
+        _write_modules(folder, modules, checkpoint)
+    return folder
+
+
+def save_cross_checkpoint(checkpoint: CrossCheckpoint, folder: Path, max_length: int) -> Path:
+    """Write a cross-encoder; `folder` must be empty or not exist."""
+    make_empty(folder)
+    _copy_transformer(checkpoint.encoder, folder, max_length)
+    config = read_json(folder / "config.json")
+    if checkpoint.activation:
+        config["sentence_transformers"] = {"activation_fn": checkpoint.activation}
+    write_json(folder / "config.json", config)
+    if checkpoint.prompts:
+        settings = {"prompts": dict(checkpoint.prompts), "default_prompt_name": checkpoint.default_prompt_name}
+        write_json(folder / "config_sentence_transformers.json", settings | {"activation_fn": checkpoint.activation})
+    if checkpoint.extras:
+        write_json(folder / "bicross.json", dict(checkpoint.extras))
+    return folder
+
+
+def push(save: Callable[[Path], Path], repository: str, token: str | None, private: bool) -> str:
+    """Save into a temporary folder and upload it; returns the repository's address."""
+    from huggingface_hub import HfApi
+
+    api = HfApi(token=token)
+    with tempfile.TemporaryDirectory() as root:
+        folder = save(Path(root) / "model")
+        address = str(api.create_repo(repository, private=private, exist_ok=True))
+        api.upload_folder(repo_id=repository, folder_path=folder)
+    return address
+
+
+def make_empty(folder: Path) -> None:
+    """Create a folder that nothing is in.
+
+    Raises:
+        ConfigurationError: It holds files already.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigurationError(
+            f"A model is saved into a new or empty folder, got {str(folder)!r}, which isn't empty."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file for people to read."""
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _write_modules(folder: Path, modules: list[Module], checkpoint: BiCheckpoint) -> None:
+    entries = [
+        {"idx": index, "name": str(index), "path": path, "type": _MODULES + kind}
+        for index, (kind, path) in enumerate(modules)
+    ]
+    write_json(folder / "modules.json", entries)
+    settings = {
+        "__version__": {},
+        "prompts": dict(checkpoint.prompts),
+        "default_prompt_name": checkpoint.default_prompt_name,
+        "similarity_fn_name": checkpoint.similarity,
+    }
+    write_json(folder / "config_sentence_transformers.json", settings)
+
+
+def _write_tower(tower: TowerSpec, folder: Path, max_length: int) -> list[Module]:
+    """Write a tower's modules below a folder; their classes and paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    modules: list[Module] = []
+    if isinstance(tower.encoder, StaticSpec):
+        # A Router may send queries to a static table, whose folder sentence-transformers wants for itself.
+        _copy(tower.encoder.folder, folder, ("*.safetensors", "tokenizer.json"))
+        modules.append(("StaticEmbedding", ""))
+    else:
+        _copy_transformer(tower.encoder, folder, max_length)
+        modules.append(("Transformer", ""))
+    if tower.pooling is not None:
+        path = f"{len(modules)}_Pooling"
+        modules.append(("Pooling", path))
+        (folder / path).mkdir()
+        write_json(folder / path / "config.json", _pooling(tower.pooling, folder))
+    for head in tower.heads:
+        kind = "Dense" if isinstance(head, DenseSpec) else "Normalize"
+        path = f"{len(modules)}_{kind}"
+        modules.append((kind, path))
+        (folder / path).mkdir()
+        if isinstance(head, DenseSpec):
+            _copy(head.folder, folder / path, ("config.json", "*.safetensors"))
+    return modules
+
+
+def _pooling(pooling: PoolingSpec, folder: Path) -> dict[str, Any]:
+    width = read_json(folder / "config.json")["hidden_size"]
+    if list(pooling.modes) != [mode for mode in POOLING_MODES if mode in pooling.modes]:
+        # The older keys can't say in which order modes are concatenated.
+        modes = {"embedding_dimension": width, "pooling_mode": list(pooling.modes)}
+        return modes | {"include_prompt": pooling.include_prompt}
+    keys = {_POOLING_KEYS[mode]: mode in pooling.modes for mode in POOLING_MODES}
+    return {"word_embedding_dimension": width, **keys, "include_prompt": pooling.include_prompt}
+
+
+def _copy_transformer(spec: TransformerSpec, folder: Path, max_length: int) -> None:
+    _copy(spec.folder, folder, ("*.safetensors", "model.safetensors.index.json", *_TOKENIZER_FILES))
+    if not (folder / "tokenizer.json").is_file():
+        from transformers import AutoTokenizer
+
+        AutoTokenizer.from_pretrained(spec.folder, local_files_only=True).save_pretrained(folder)
+    # Without it, transformers computes in the data type that the weights are stored in.
+    config = {key: value for key, value in read_json(spec.folder / "config.json").items() if key != "torch_dtype"}
+    write_json(folder / "config.json", config | {"dtype": "float32"})
+    settings = {"max_seq_length": max_length, "do_lower_case": spec.lower_case}
+    write_json(folder / "sentence_bert_config.json", settings)
+
+
+def _copy(source: Path, target: Path, patterns: tuple[str, ...]) -> None:
+    weight_files(source)
+    for pattern in patterns:
+        for path in source.glob(pattern):
+            if path.is_file():
+                shutil.copyfile(path, target / path.name)

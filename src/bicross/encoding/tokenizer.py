@@ -1,0 +1,288 @@
+"""Text to token ids, safe under threads.
+
+A `tokenizers.Tokenizer` keeps its truncation and padding settings inside itself, so threads that ask for different
+limits cut each other's texts without an exception. Here the settings are switched off once and for ever; texts are
+tokenised without special tokens, and cut, framed and padded in this module.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bicross.encoding.checkpoint import TransformerSpec
+from bicross.errors import CheckpointError, InputError, InputTypeError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+Ids = npt.NDArray[np.int32]
+_UNLIMITED = 1_000_000
+
+
+def check_texts(texts: Any, what: str = "text") -> list[str]:
+    """The texts as a list, once every one is known to be a string that can be UTF-8.
+
+    Raises:
+        InputTypeError: Something that isn't a string; names its position.
+        InputError: A lone surrogate; names its position.
+    """
+    if not isinstance(texts, Sequence) or isinstance(texts, str | bytes | bytearray):
+        raise InputTypeError(f"Texts must be a string or a sequence of strings, got {type(texts).__name__}.")
+    for position, text in enumerate(texts):
+        check_text(text, f"{what} at position {position}")
+    return list(texts)
+
+
+def check_text(text: Any, where: str = "text") -> str:
+    """The text, once it is known to be a string that can be UTF-8.
+
+    Raises:
+        InputTypeError: It isn't a string.
+        InputError: It holds a lone surrogate.
+    """
+    if not isinstance(text, str):
+        raise InputTypeError(
+            f"Every text must be a str, got {type(text).__name__} for the {where}. Convert it, or leave it out."
+        )
+    if not text.isascii():
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"Texts must be valid Unicode, got the lone surrogate {text[error.start]!r} in the {where}, at "
+                f"character {error.start}. Decode the bytes again, for example with errors='replace'."
+            ) from error
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The special tokens around a text, or around the two texts of a pair.
+
+    Attributes:
+        before, between, after: Token ids in front of, between and behind the texts.
+        types: The segment id of: before, first text, between, second text, after.
+    """
+
+    before: tuple[int, ...]
+    between: tuple[int, ...]
+    after: tuple[int, ...]
+    types: tuple[int, int, int, int, int]
+
+    def __len__(self) -> int:
+        return len(self.before) + len(self.between) + len(self.after)
+
+
+class TextTokenizer:
+    """A tokenizer whose settings never change.
+
+    Args:
+        backend: The tokenizer; a copy of it is used.
+        max_length: Longest input in tokens, special tokens included.
+        pad_id: Id that fills short rows.
+        type_ids: Whether the model wants segment ids.
+        special: Whether texts are framed by special tokens.
+        cut_left: Whether over-long texts lose their beginning instead of their end.
+    """
+
+    def __init__(
+        self,
+        backend: Tokenizer,
+        *,
+        max_length: int | None,
+        pad_id: int = 0,
+        type_ids: bool = False,
+        special: bool = True,
+        cut_left: bool = False,
+    ) -> None:
+        from tokenizers import Tokenizer
+
+        self._backend = Tokenizer.from_str(backend.to_str())
+        self._backend.no_truncation()
+        self._backend.no_padding()
+        self.max_length = max_length or _UNLIMITED
+        self.pad_id = pad_id
+        self.type_ids = type_ids
+        self._cut_left = cut_left
+        self.unknown_id = self._find_unknown()
+        self.single = self._probe_single() if special else Frame((), (), (), (0, 0, 0, 0, 0))
+        self.pair = self._probe_pair() if special else Frame((), (), (), (0, 0, 0, 0, 0))
+
+    @property
+    def state(self) -> str:
+        """Everything that decides over the ids, as JSON: what a fingerprint is made of."""
+        return json.dumps([json.loads(self._backend.to_str()), self.max_length, self.pad_id, self.type_ids])
+
+    def content_limit(self) -> int:
+        """Tokens of one text that fit. **Unit:** tokens, special tokens left out."""
+        return self.max_length - len(self.single)
+
+    def ids(self, texts: Sequence[str]) -> list[Ids]:
+        """Token ids of each text, uncut and without special tokens."""
+        encodings = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [np.asarray(encoding.ids, dtype=np.int32) for encoding in encodings]
+
+    def count(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, special tokens left out."""
+        return [len(encoding) for encoding in self._backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def offsets(self, text: str) -> tuple[Ids, list[tuple[int, int]]]:
+        """Token ids of a text, and the character span of each."""
+        encoding = self._backend.encode(text, add_special_tokens=False)
+        return np.asarray(encoding.ids, dtype=np.int32), encoding.offsets
+
+    def prompt_length(self, prompt: str) -> int:
+        """Tokens that a prompt takes at the head of a text, the special tokens in front of it included."""
+        return len(self.single.before) + self.count([prompt])[0] if prompt else 0
+
+    def frame_single(self, ids: Ids) -> tuple[Ids, bool]:
+        """Cut a text's ids to the limit and frame them; whether any were cut."""
+        limit = max(self.content_limit(), 0)
+        kept = self._cut(ids, limit)
+        before, after = self.single.before, self.single.after
+        return np.concatenate([np.array(before, np.int32), kept, np.array(after, np.int32)]), len(ids) > limit
+
+    def frame_pair(self, first: Ids, second: Ids) -> tuple[Ids, Ids, bool]:
+        """Cut and frame a pair; its segment ids; whether any were cut.
+
+        The longer text is cut first, as `tokenizers` does under "longest_first".
+        """
+        limit = max(self.max_length - len(self.pair), 0)
+        room_first, room_second = _longest_first(len(first), len(second), limit)
+        cut = room_first < len(first) or room_second < len(second)
+        first, second = self._cut(first, room_first), self._cut(second, room_second)
+        parts = [self.pair.before, first, self.pair.between, second, self.pair.after]
+        ids = np.concatenate([np.asarray(part, dtype=np.int32) for part in parts])
+        types = np.repeat(np.array(self.pair.types, np.int32), [len(part) for part in parts])
+        return ids, types, cut
+
+    def _cut(self, ids: Ids, limit: int) -> Ids:
+        if len(ids) <= limit:
+            return ids
+        return ids[len(ids) - limit :] if self._cut_left else ids[:limit]
+
+    def _find_unknown(self) -> int | None:
+        model = json.loads(self._backend.to_str())["model"]
+        if isinstance(model.get("unk_id"), int):
+            return int(model["unk_id"])
+        token = model.get("unk_token")
+        return self._backend.token_to_id(token) if isinstance(token, str) else None
+
+    def _probe_single(self) -> Frame:
+        content = self._backend.encode("a", add_special_tokens=False).ids
+        framed = self._backend.encode("a")
+        start = _find(framed.ids, content)
+        end = start + len(content)
+        types = framed.type_ids
+        inner = types[start] if content else 0
+        edges = (types[0] if start else inner, inner, inner, inner, types[-1] if end < len(types) else inner)
+        return Frame(tuple(framed.ids[:start]), (), tuple(framed.ids[end:]), edges)
+
+    def _probe_pair(self) -> Frame:
+        first = self._backend.encode("a", add_special_tokens=False).ids
+        second = self._backend.encode("b", add_special_tokens=False).ids
+        framed = self._backend.encode("a", "b")
+        start = _find(framed.ids, first)
+        end = start + len(first)
+        start2 = end + _find(framed.ids[end:], second)
+        end2 = start2 + len(second)
+        types = framed.type_ids
+        inner = (types[start], types[start2])
+        return Frame(
+            tuple(framed.ids[:start]),
+            tuple(framed.ids[end:start2]),
+            tuple(framed.ids[end2:]),
+            (
+                types[0] if start else inner[0],
+                inner[0],
+                types[end] if start2 > end else inner[0],
+                inner[1],
+                types[-1] if end2 < len(types) else inner[1],
+            ),
+        )
+
+
+def load_tokenizer(spec: TransformerSpec, positions: int | None, trust_remote_code: bool = False) -> TextTokenizer:
+    """The tokenizer of a transformer's folder.
+
+    Args:
+        spec: The folder and its settings.
+        positions: The longest input that the model has positions for, or None.
+        trust_remote_code: Whether the folder's own code may run.
+
+    Raises:
+        CheckpointError: There is none, or it can't be converted.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            spec.folder, local_files_only=True, trust_remote_code=trust_remote_code, use_fast=True
+        )
+        backend = tokenizer.backend_tokenizer
+    except (OSError, ValueError, ImportError, AttributeError, KeyError) as error:
+        raise CheckpointError(
+            f"A model folder needs a tokenizer that converts to tokenizer.json, got in {str(spec.folder)!r}: {error}"
+        ) from error
+    if spec.lower_case:
+        _lower_case(backend)
+    limits = [limit for limit in (spec.max_length or tokenizer.model_max_length, positions) if limit]
+    pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else (tokenizer.eos_token_id or 0)
+    return TextTokenizer(
+        backend,
+        max_length=min([*limits, _UNLIMITED]),
+        pad_id=pad_id,
+        type_ids="token_type_ids" in tokenizer.model_input_names,
+        cut_left=tokenizer.truncation_side == "left",
+    )
+
+
+def load_static_tokenizer(folder: Path) -> TextTokenizer:
+    """The tokenizer of a table of token vectors: no special tokens, no limit.
+
+    Raises:
+        CheckpointError: There is no tokenizer.json, or it is broken.
+    """
+    from tokenizers import Tokenizer
+
+    try:
+        backend = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    except Exception as error:  # tokenizers raises bare Exception
+        raise CheckpointError(f"{str(folder)!r} needs a valid tokenizer.json, got: {error}") from error
+    return TextTokenizer(backend, max_length=None, special=False)
+
+
+def _lower_case(backend: Tokenizer) -> None:
+    from tokenizers.normalizers import Lowercase, Sequence
+
+    current = backend.normalizer
+    backend.normalizer = Sequence([Lowercase()] if current is None else [Lowercase(), current])
+
+
+def _find(ids: Sequence[int], part: Sequence[int]) -> int:
+    for start in range(len(ids) - len(part) + 1):
+        if list(ids[start : start + len(part)]) == list(part):
+            return start
+    raise CheckpointError("A tokenizer must frame a text without changing its tokens; this one's template does.")
+
+
+def _longest_first(first: int, second: int, limit: int) -> tuple[int, int]:
+    """How much of each text is kept.
+
+    >>> _longest_first(10, 300, 253), _longest_first(300, 300, 253)
+    ((10, 243), (126, 127))
+    """
+    if first + second <= limit:
+        return first, second
+    short, long = sorted((first, second))
+    long = short if short > limit else max(short, limit - short)
+    if short + long > limit:
+        short, long = limit // 2, limit // 2 + limit % 2
+    return (short, long) if first <= second else (long, short)

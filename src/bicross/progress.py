@@ -1,0 +1,51 @@
+"""A progress bar that shows itself on long work only."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+_PATIENCE_SECONDS = 2.0
+
+
+class Advance(Protocol):
+    """Reports that some more of the work is done."""
+
+    def __call__(self, steps: float, /) -> None:
+        """Add to what is done."""
+        ...
+
+
+@contextmanager
+def progress(description: str, total: float, show: bool | None = None) -> Iterator[Advance]:
+    """Show progress on standard error.
+
+    Args:
+        description: What is being done.
+        total: How many steps it takes.
+        show: False: never; True: at once; None: on a terminal, once the work has taken two seconds.
+    """
+    wanted = sys.stderr.isatty() if show is None else show
+    if not wanted or total <= 0:
+        yield lambda _steps: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=Console(stderr=True))
+    task = bar.add_task(description, total=total)
+    started = time.monotonic()
+
+    def advance(steps: float) -> None:
+        if not bar.live.is_started and (show or time.monotonic() - started > _PATIENCE_SECONDS):
+            bar.start()
+        bar.advance(task, steps)
+
+    try:
+        yield advance
+    finally:
+        bar.stop()
