@@ -1,0 +1,333 @@
+"""Filters: Haystack's dict → a validated tree → the conditions of a transport, or an answer for one payload.
+
+A comparison is ``{"field": "meta.lang", "operator": "==", "value": "en"}``, a combination
+``{"operator": "AND" | "OR" | "NOT", "conditions": [...]}``. The rules, the same on every transport:
+
+- ``id``, ``text`` (or ``content``), ``title``, ``source`` and ``sync`` are the passage's own fields; every other name
+  is one of meta, with or without ``meta.`` in front; dots lead into nested objects.
+- ``== None`` holds where the field is missing, null or an empty list. ``!=`` and ``not in`` are the negations of ``==``
+  and ``in``, so they hold for passages without the field. An ordering operator never holds for a missing field, nor
+  against None. ``NOT`` means "not all of these".
+- A field that holds a list matches when any of its elements does.
+- Numbers compare by value (1 equals 1.0); a bool is no number. Fractions that a JSON reader rounds are equal within
+  two units in the last place.
+- Ordering operators take numbers, datetimes and ISO 8601 strings. A date without an offset is in UTC. Where a meta
+  field is compared for equality with a complete ISO date, the same instant in another spelling is equal, too.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from typing import Any
+
+import numpy as np
+
+from bicross.errors import FilterError
+from bicross.stores.dates import as_utc, parse_date
+from bicross.stores.inputs import MAX_DEPTH
+from bicross.stores.schema import survives_json
+
+Path = tuple[str, ...]
+Filter = Mapping[str, Any]
+
+_OWN_FIELDS = {"id": "id", "text": "text", "content": "text", "title": "title", "source": "source", "sync": "sync"}
+_BOUNDS = {">": "gt", ">=": "gte", "<": "lt", "<=": "lte"}
+_OPERATORS = ("==", "!=", *_BOUNDS, "in", "not in")
+_HOLDS = {"gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le}
+_EXACT_INTEGERS = 2**53
+_SPELL = "Write {'field': …, 'operator': …, 'value': …} or {'operator': 'AND'|'OR'|'NOT', 'conditions': […]}."
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    """Every condition holds."""
+
+    conditions: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """At least one condition holds."""
+
+    conditions: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The condition doesn't hold."""
+
+    condition: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """The passage's id is one of these; nothing matches where there are none."""
+
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """The field is missing, null or an empty list."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Strings:
+    """The field is one of these strings."""
+
+    path: Path
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Exactly:
+    """The field is this bool, or this integer beyond those that a float holds."""
+
+    path: Path
+    value: bool | int
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """The field is a number within the bounds, named gt, gte, lt, lte."""
+
+    path: Path
+    bounds: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Dates:
+    """The field is an ISO date within the bounds, named gt, gte, lt, lte. **Unit:** datetimes in UTC."""
+
+    path: Path
+    bounds: Mapping[str, datetime]
+
+
+Node = All | AnyOf | Not | Ids | Missing | Strings | Exactly | Numbers | Dates
+NOTHING = Ids(())
+
+
+def parse(filter: Filter | None) -> Node | None:
+    """Validate a filter. None and the empty dict ask for everything: None.
+
+    Raises:
+        FilterError: It isn't understood; the message says where.
+    """
+    if filter is None:
+        return None
+    if isinstance(filter, Mapping) and not filter:
+        return None
+    return _parse(filter, 0)
+
+
+def _parse(condition: Any, depth: int) -> Node:
+    if not isinstance(condition, Mapping):
+        raise FilterError(f"A condition is a dict; got {condition!r}. {_SPELL}")
+    if depth > MAX_DEPTH:
+        raise FilterError(f"A filter may be nested {MAX_DEPTH} levels deep; this one is deeper. Flatten it.")
+    if "field" in condition:
+        return _comparison(condition)
+    for key in ("operator", "conditions"):
+        if key not in condition:
+            raise FilterError(
+                f"A condition without 'field' needs 'operator' and 'conditions'; got {condition!r}. {_SPELL}"
+            )
+    kind, conditions = condition["operator"], condition["conditions"]
+    if kind not in ("AND", "OR", "NOT"):
+        raise FilterError(f"A combination's operator is 'AND', 'OR' or 'NOT'; got {kind!r}. {_SPELL}")
+    if not isinstance(conditions, (list, tuple)):
+        raise FilterError(f"'conditions' is a list; got {conditions!r}. {_SPELL}")
+    nodes = tuple(_parse(item, depth + 1) for item in conditions)
+    if kind == "OR":
+        return _any_of(nodes)
+    every: Node = All(nodes) if nodes else Not(NOTHING)
+    return every if kind == "AND" else Not(every)
+
+
+def _comparison(condition: Mapping[str, Any]) -> Node:
+    for key in ("operator", "value"):
+        if key not in condition:
+            raise FilterError(f"A comparison needs 'field', 'operator' and 'value'; got {condition!r}. {_SPELL}")
+    path, sign, value = _path(condition["field"]), condition["operator"], _plain(condition["value"])
+    if sign not in _OPERATORS:
+        raise FilterError(f"A comparison's operator is one of {', '.join(_OPERATORS)}; got {sign!r}.")
+    if sign in _BOUNDS:
+        return _ordering(path, sign, value)
+    if sign in ("==", "!="):
+        node = _equals(path, value)
+    else:
+        if not isinstance(value, list):
+            raise FilterError(f"{sign!r} takes a list; got {value!r} for field {condition['field']!r}.")
+        node = _one_of(path, [_plain(item) for item in value])
+    return Not(node) if sign in ("!=", "not in") else node
+
+
+def _path(field: Any) -> Path:
+    if not isinstance(field, str) or not field:
+        raise FilterError(f"A field is a non-empty string; got {field!r}.")
+    if field in _OWN_FIELDS:
+        return (_OWN_FIELDS[field],)
+    parts = tuple(field.split("."))
+    if any('"' in part or "\\" in part for part in parts):
+        raise FilterError(f"The store can't address a field with a double quote or a backslash; got {field!r}.")
+    if parts[0] != "meta":
+        parts = ("meta", *parts)
+    if len(parts) == 1:
+        raise FilterError("A filter compares one field of meta, not meta itself. Write 'meta.<name>'.")
+    _utf8(field)
+    return parts
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _utf8(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise FilterError(f"Strings of a filter must be valid UTF-8; {text!r} has a lone surrogate.") from error
+
+
+def _any_of(nodes: Sequence[Node]) -> Node:
+    # An empty OR matches nothing, but an empty list of alternatives is no restriction at all to Qdrant.
+    if not nodes:
+        return NOTHING
+    return nodes[0] if len(nodes) == 1 else AnyOf(tuple(nodes))
+
+
+def _one_of(path: Path, values: list[Any]) -> Node:
+    strings = tuple(value for value in values if isinstance(value, str))
+    nodes = [_equals(path, value) for value in values if not isinstance(value, str)]
+    return _any_of([*_string_nodes(path, strings), *nodes])
+
+
+def _equals(path: Path, value: Any) -> Node:
+    if value is None:
+        return Missing(path)
+    if isinstance(value, bool):
+        return Exactly(path, value)
+    if isinstance(value, str):
+        return _any_of(_string_nodes(path, (value,)))
+    if isinstance(value, (int, float)):
+        return _number(path, value)
+    if isinstance(value, date):
+        instant = _instant(value)
+        return Dates(path, {"gte": instant, "lte": instant})
+    raise FilterError(
+        f"Equality takes a string, number, bool, date or None; got {value!r} for field {'.'.join(path)!r}. "
+        "To match one of several values, use the operator 'in'."
+    )
+
+
+def _string_nodes(path: Path, strings: tuple[str, ...]) -> list[Node]:
+    for text in strings:
+        _utf8(text)
+    if not strings:
+        return []
+    if path == ("id",):
+        return [Ids(strings)]
+    nodes: list[Node] = [Strings(path, strings)]
+    if path[0] == "meta":
+        instants = [instant for text in strings if (instant := parse_date(text)) is not None]
+        nodes.extend(Dates(path, {"gte": instant, "lte": instant}) for instant in instants)
+    return nodes
+
+
+def _number(path: Path, value: int | float) -> Node:
+    if isinstance(value, int):
+        if abs(value) <= _EXACT_INTEGERS:
+            return Numbers(path, {"gte": float(value), "lte": float(value)})
+        return Exactly(path, value) if -(2**63) <= value < 2**63 else NOTHING
+    _finite(path, value)
+    if survives_json(value):
+        return Numbers(path, {"gte": value, "lte": value})
+    # Qdrant's JSON reader may have moved the stored number by up to two units in the last place.
+    return Numbers(path, {"gte": value - 2 * math.ulp(value), "lte": value + 2 * math.ulp(value)})
+
+
+def _finite(path: Path, value: int | float) -> float:
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise FilterError(f"Numbers of a filter must be finite; got {value!r} for field {'.'.join(path)!r}.")
+    return number
+
+
+def _ordering(path: Path, sign: str, value: Any) -> Node:
+    if value is None:
+        return NOTHING
+    if isinstance(value, (str, date)):
+        return Dates(path, {_BOUNDS[sign]: _instant(value)})
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return Numbers(path, {_BOUNDS[sign]: _finite(path, value)})
+    raise FilterError(
+        f"{sign!r} takes a number, a datetime or an ISO date; got {value!r} for field {'.'.join(path)!r}."
+    )
+
+
+def _instant(value: str | date) -> datetime:
+    if isinstance(value, datetime):
+        return as_utc(value)
+    if isinstance(value, date):
+        return as_utc(datetime.combine(value, time()))
+    instant = parse_date(value)
+    if instant is None:
+        try:
+            instant = as_utc(datetime.fromisoformat(value))
+        except ValueError as error:
+            raise FilterError(
+                f"Strings can be ordered only as dates; got {value!r}. Write an ISO date like '2026-11-24T10:00:00'."
+            ) from error
+    return instant
+
+
+def matches(node: Node | None, payload: Mapping[str, Any]) -> bool:  # noqa: PLR0911  (one per kind of node)
+    """Whether a payload satisfies a filter: the reference that every transport must agree with."""
+    match node:
+        case None:
+            return True
+        case All(conditions):
+            return all(matches(item, payload) for item in conditions)
+        case AnyOf(conditions):
+            return any(matches(item, payload) for item in conditions)
+        case Not(condition):
+            return not matches(condition, payload)
+        case Ids(ids):
+            return payload["id"] in ids
+        case Missing(path):
+            return _value(payload, path) in (None, [])
+        case _:
+            value = _value(payload, node.path)
+            return any(_matches_value(node, item) for item in (value if isinstance(value, list) else [value]))
+
+
+def _value(payload: Any, path: Path) -> Any:
+    for name in path:
+        payload = payload.get(name) if isinstance(payload, Mapping) else None
+    return payload
+
+
+def _matches_value(node: Strings | Exactly | Numbers | Dates, value: Any) -> bool:
+    match node:
+        case Strings(_, values):
+            return isinstance(value, str) and value in values
+        case Exactly(_, wanted):
+            return type(value) is type(wanted) and bool(value == wanted)
+        case Numbers(_, bounds):
+            return isinstance(value, (int, float)) and not isinstance(value, bool) and _within(float(value), bounds)
+        case Dates(_, bounds):
+            instant = parse_date(value) if isinstance(value, str) else None
+            return instant is not None and _within(instant, bounds)
+
+
+def _within(value: Any, bounds: Mapping[str, Any]) -> bool:
+    return all(_HOLDS[name](value, bound) for name, bound in bounds.items())

@@ -1,0 +1,120 @@
+"""QdrantStore: one interface over the embedded engine and over a server."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from bicross.errors import ConfigurationError
+from bicross.stores.inputs import check_collection
+from bicross.stores.store import Store
+from bicross.stores.transport import Transport
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient
+
+
+class QdrantStore(Store):
+    """Passages in a Qdrant collection: embedded by ``path``, on a server by ``url``, or through a ``client``.
+
+    The constructor touches neither disk nor network. An embedded collection is open in one process at a time; within
+    it, any number of stores share it.
+
+    Args:
+        path: Folder of the embedded collections, made when something is written; ``":memory:"`` is a temporary one,
+            deleted on close.
+        url: Address of a server, with ``http://`` or ``https://``.
+        client: A client that the caller made and closes.
+        collection: Name of the collection: letters, digits, ``_``, ``-``, ``.``.
+        api_key: The server's key; shown nowhere. Over plain http it is sent to this machine only.
+        timeout: How long a request, and trying it again, may take. **Unit:** seconds.
+        hnsw_ef: How many candidates the approximate index looks at; more is slower and misses less. On real text
+            vectors 256 finds 99.3 % of the exact top 100.
+
+    Raises:
+        ConfigurationError: Not exactly one of path, url and client; or one that makes no sense.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        url: str | None = None,
+        client: QdrantClient | None = None,
+        collection: str = "default",
+        api_key: str | None = None,
+        timeout: float = 60.0,
+        hnsw_ef: int = 256,
+    ) -> None:
+        given = [name for name, value in (("path", path), ("url", url), ("client", client)) if value is not None]
+        if len(given) != 1:
+            raise ConfigurationError(f"A store takes exactly one of path, url and client; got {given or 'none'}.")
+        if api_key is not None and url is None:
+            raise ConfigurationError(f"api_key belongs to url; got {given[0]}. Leave it out.")
+        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
+            raise ConfigurationError(f"timeout is a number of seconds above 0; got {timeout!r}.")
+        check_collection(collection)
+        self._argument = given[0]
+        transport: Transport
+        if path is not None:
+            transport = _embedded(path, collection)
+        elif url is not None:
+            transport = _server(url, collection, api_key, timeout)
+        else:
+            transport = _given(client, collection, timeout)
+        super().__init__(transport, collection, hnsw_ef)
+
+    def __repr__(self) -> str:
+        return f"QdrantStore({self._argument}={self.place!r}, collection={self._collection!r})"
+
+
+def _embedded(path: str | os.PathLike[str], collection: str) -> Transport:
+    from bicross.stores.edge import EdgeTransport
+
+    text = os.fspath(path)
+    if not isinstance(text, str) or not text or "\x00" in text:
+        raise ConfigurationError(f"path is a folder's name or ':memory:'; got {path!r}.")
+    return EdgeTransport(None if text == ":memory:" else Path(text).expanduser().absolute(), collection)
+
+
+def _server(url: str, collection: str, api_key: str | None, timeout: float) -> Transport:
+    from bicross.stores.client import ClientTransport, connect
+
+    parts = urlsplit(url) if isinstance(url, str) else None
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+        shown = _public(url) if isinstance(url, str) else url
+        raise ConfigurationError(
+            f"url is an address like 'http://localhost:6333'; got {shown!r}. For a folder, use path."
+        )
+    if api_key is not None and parts.scheme == "http" and not _is_this_machine(parts.hostname):
+        raise ConfigurationError(
+            f"An api_key isn't sent over plain http to another machine; got {_public(url)!r}. Use https, or make a "
+            "QdrantClient yourself and pass it as client=."
+        )
+    return ClientTransport(
+        lambda: connect(url, api_key, timeout), collection, place=_public(url), owned=True, timeout=timeout
+    )
+
+
+def _given(client: Any, collection: str, timeout: float) -> Transport:
+    from bicross.stores.client import ClientTransport, address_of
+
+    return ClientTransport(lambda: client, collection, place=_public(address_of(client)), owned=False, timeout=timeout)
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _public(url: str) -> str:
+    """An address without what may be secret in it: user, password, query."""
+    parts = urlsplit(url)
+    if not parts.netloc:
+        return url
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -1,0 +1,222 @@
+"""What a collection holds: its header, the payload of a point, and the hashes that tell whether a passage changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from typing import Any
+
+from bicross.errors import StoreError
+from bicross.stores.inputs import clean_passage
+from bicross.types import Passage
+
+SCHEMA_VERSION = 1
+DISTANCES = ("cosine", "dot")
+SPARSE = "bm25"
+"""Name of the sparse vector slot that every collection has from the start; empty until a lexical stage fills it."""
+INDEXED_FIELDS = ("sync", "source")
+_POINT_NAMESPACE = uuid.UUID("0d1f6d0a-56f5-5c36-9d0e-3f2b8f0f6a11")
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a collection says about itself: in the sidecar ``bicross.json`` or in the server's collection metadata.
+
+    Attributes:
+        dimension: Length of the dense vectors.
+        distance: ``cosine`` or ``dot``.
+        fingerprint: Document fingerprint of the encoder that fills the collection; None where nobody said.
+        model: Name or folder of that encoder.
+        revision: Its revision.
+        schema_version: Layout of the payload.
+    """
+
+    dimension: int
+    distance: str = "cosine"
+    fingerprint: str | None = None
+    model: str | None = None
+    revision: str | None = None
+    schema_version: int = SCHEMA_VERSION
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Any, where: str) -> Header:
+        """Read what `to_dict` wrote.
+
+        Raises:
+            StoreError: It is damaged, or a newer release wrote it.
+        """
+        if not isinstance(values, Mapping) or not isinstance(values.get("schema_version"), int):
+            raise StoreError(f"A collection's header is an object with a schema_version; {where} holds {values!r}.")
+        if values["schema_version"] > SCHEMA_VERSION:
+            raise StoreError(
+                f"This release reads collections up to schema version {SCHEMA_VERSION}; {where} has version "
+                f"{values['schema_version']!r}. Upgrade bicross."
+            )
+        fields: dict[str, Any] = {name: values.get(name) for name in cls.__slots__}
+        header = cls(**fields)
+        texts = (header.fingerprint, header.model, header.revision)
+        if (
+            type(header.dimension) is not int
+            or header.dimension < 1
+            or header.distance not in DISTANCES
+            or not all(text is None or isinstance(text, str) for text in texts)
+        ):
+            raise StoreError(f"The header of the collection in {where} is damaged: it holds {values!r}.")
+        return header
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionInfo:
+    """A collection as the store sees it now.
+
+    Attributes:
+        name: The collection's name.
+        count: Number of passages.
+        dimension: Length of the dense vectors.
+        distance: ``cosine`` or ``dot``.
+        fingerprint: Document fingerprint of the encoder that filled it; None where nobody said.
+        model: Name or folder of that encoder.
+        revision: Its revision.
+        schema_version: Layout of the payload.
+        indexed_vectors_count: How many vectors the approximate index (HNSW) covers; the rest is searched exactly.
+        size_bytes: Space taken on this disk, None where a server holds it. Unit: bytes.
+    """
+
+    name: str
+    count: int
+    dimension: int
+    distance: str
+    fingerprint: str | None
+    model: str | None
+    revision: str | None
+    schema_version: int
+    indexed_vectors_count: int
+    size_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What a sync compares to tell whether a passage has to be written again.
+
+    Attributes:
+        content_hash: Hash of title and text: where it differs, the passage is encoded again.
+        meta_hash: Hash of meta and source: where it alone differs, the payload is written without encoding.
+        sync: Name of the sync that wrote the passage, None where none did.
+    """
+
+    content_hash: str
+    meta_hash: str
+    sync: str | None = None
+
+
+def point_id(passage_id: str) -> str:
+    """The point that holds a passage: UUIDv5 of its id, because Qdrant's points are named by UUIDs alone.
+
+    >>> point_id("a.txt#3") == point_id("a.txt#3")
+    True
+    """
+    return str(uuid.uuid5(_POINT_NAMESPACE, passage_id))
+
+
+def stamp_of(passage: Passage, sync: str | None = None) -> Stamp:
+    """The stamp that a store records when it writes this passage.
+
+    Raises:
+        InputError: The passage can't be stored.
+    """
+    payload = payload_of(passage, sync, where=f"passage {passage.id!r}")
+    return stamp_in(payload)
+
+
+def stamp_in(payload: Mapping[str, Any]) -> Stamp:
+    """The stamp that a payload carries; one that matches nothing where another program wrote it."""
+    return Stamp(payload.get("hash", ""), payload.get("meta_hash", ""), payload.get("sync"))
+
+
+def payload_of(passage: Passage, sync: str | None, *, where: str) -> dict[str, Any]:
+    """A passage as the JSON object that is stored with its vector.
+
+    Raises:
+        InputError: The passage can't be stored; ``where`` names it.
+    """
+    meta = clean_passage(passage, where)
+    exact = json.dumps(meta, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    payload: dict[str, Any] = {
+        "id": passage.id,
+        "text": passage.text,
+        "title": passage.title,
+        "source": passage.source,
+        "sync": sync,
+        "meta": meta,
+        "hash": _digest(passage.title, passage.text),
+        "meta_hash": _digest(passage.source, exact),
+    }
+    if _has_fragile_float(meta):
+        payload["meta_json"] = json.dumps(meta, ensure_ascii=False)
+    return payload
+
+
+def passage_of(payload: Mapping[str, Any] | None, where: str) -> Passage:
+    """The passage that a payload holds.
+
+    Raises:
+        StoreError: The payload isn't in this package's layout.
+    """
+    payload = payload or {}
+    if not isinstance(payload.get("id"), str) or not isinstance(payload.get("text"), str):
+        raise StoreError(
+            f"A point written by bicross holds id and text; one in {where} holds the fields {sorted(payload)!r}. "
+            "Open a collection that bicross filled."
+        )
+    exact = payload.get("meta_json")
+    return Passage(
+        text=payload["text"],
+        id=payload["id"],
+        title=payload.get("title"),
+        meta=json.loads(exact) if exact is not None else payload.get("meta") or {},
+        source=payload.get("source"),
+    )
+
+
+def short_name(model: str | None, fingerprint: str | None, digits: int = 4) -> str:
+    """A model in an error message: its last path component and the first digits of its fingerprint.
+
+    >>> short_name("models/student", "9be2f00d")
+    'student@9be2'
+    """
+    name = model.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1] if model else "unnamed model"
+    return f"{name}@{fingerprint[:digits]}" if fingerprint else name
+
+
+def _digest(*parts: str | None) -> str:
+    # JSON keeps the parts apart (None, "" and a shifted border give different texts); 128 bits are plenty here.
+    return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()[:32]
+
+
+def survives_json(number: float) -> bool:
+    """Whether Qdrant's JSON reader gives back exactly this number.
+
+    It multiplies the digits by a power of ten, which is exact only where both are representable; other numbers come
+    back up to 2 units in the last place off.
+
+    >>> survives_json(0.1), survives_json(123456789.12345679)
+    (True, False)
+    """
+    _, digits, exponent = Decimal(repr(number)).as_tuple()
+    return isinstance(exponent, int) and -22 <= exponent <= 22 and int("".join(map(str, digits))) < 2**53
+
+
+def _has_fragile_float(value: Any) -> bool:
+    if isinstance(value, float):
+        return not survives_json(value)
+    if isinstance(value, dict):
+        return any(map(_has_fragile_float, value.values()))
+    return isinstance(value, list) and any(map(_has_fragile_float, value))

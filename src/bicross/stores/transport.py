@@ -1,0 +1,177 @@
+"""What a store asks of the engine below it: three engines, one small set of operations on one collection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from bicross.stores.filters import All, AnyOf, Dates, Exactly, Ids, Missing, Node, Not, Numbers, Strings
+from bicross.stores.schema import Header, point_id
+from bicross.types import Floats
+
+
+class Point(NamedTuple):
+    """A point to write. **Shape** of vector: (dimension,)."""
+
+    id: str
+    payload: dict[str, Any]
+    vector: Floats
+
+
+class Row(NamedTuple):
+    """A point that was read: its payload or the asked fields of it, and where asked for its vector and score."""
+
+    id: str
+    payload: dict[str, Any]
+    vector: Sequence[float] | None = None
+    score: float = 0.0
+
+
+class Transport(Protocol):
+    """One collection of one engine. Everything it is given has been validated; all methods are thread-safe.
+
+    Reading methods may be called only while `header` isn't None.
+    """
+
+    @property
+    def place(self) -> str:
+        """Where the collection is, for messages; holds no secret."""
+        ...
+
+    def header(self) -> Header | None:
+        """None where there is no such collection."""
+        ...
+
+    def create(self, header: Header) -> Header:
+        """Make the collection; where another caller was faster, give that one's header."""
+        ...
+
+    def write_header(self, header: Header) -> None:
+        """Replace the header of an existing collection."""
+        ...
+
+    def drop(self) -> None:
+        """Remove the collection, if there is one."""
+        ...
+
+    def collections(self) -> Iterator[tuple[str, Transport]]:
+        """Every collection at this place with its transport, which is open until the next one is asked for."""
+        ...
+
+    def sizes(self) -> tuple[int, int | None]:
+        """Number of vectors in the approximate index; bytes on disk or None."""
+        ...
+
+    def upsert(self, points: Sequence[Point], size: int) -> None:
+        """Write points; size is what they take at most. **Unit:** bytes."""
+        ...
+
+    def overwrite(self, payloads: Sequence[tuple[str, dict[str, Any]]], size: int) -> None:
+        """Replace the payloads of existing points."""
+        ...
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Remove points."""
+        ...
+
+    def retrieve(self, ids: Sequence[str], fields: Sequence[str] | None, *, vectors: bool = False) -> list[Row]:
+        """The points that exist, in any order; fields None = the whole payload."""
+        ...
+
+    def scroll(self, node: Node | None, fields: Sequence[str] | None, limit: int, start: Any) -> tuple[list[Row], Any]:
+        """A page of points and where the next begins (None: nowhere)."""
+        ...
+
+    def count(self, node: Node | None) -> int:
+        """Number of points."""
+        ...
+
+    def query(self, vector: Floats, limit: int, ef: int, node: Node | None) -> list[Row]:
+        """The nearest points with their payloads, best first."""
+        ...
+
+    def optimize(self) -> bool:
+        """Build the approximate index; whether there was anything to do."""
+        ...
+
+    def flush(self) -> None:
+        """Force what was written to the disk."""
+        ...
+
+    def close(self) -> None:
+        """Release everything; closing twice is fine."""
+        ...
+
+
+class Dialect(Protocol):
+    """How one engine spells conditions. Keys are Qdrant's JSON paths."""
+
+    def group(
+        self, *, must: list[Any] | None = None, should: list[Any] | None = None, must_not: list[Any] | None = None
+    ) -> Any:
+        """A filter, which is a condition, too."""
+        ...
+
+    def has_id(self, ids: Iterable[str]) -> Any:
+        """The point is one of these."""
+        ...
+
+    def is_empty(self, key: str) -> Any:
+        """Missing, null or an empty list."""
+        ...
+
+    def strings(self, key: str, values: Sequence[str]) -> Any:
+        """One of these strings."""
+        ...
+
+    def exactly(self, key: str, value: bool | int) -> Any:
+        """This bool or integer."""
+        ...
+
+    def numbers(self, key: str, bounds: Any) -> Any:
+        """A number within bounds."""
+        ...
+
+    def dates(self, key: str, bounds: Any) -> Any:
+        """A date within bounds."""
+        ...
+
+
+def translate(node: Node | None, dialect: Dialect) -> Any:
+    """A filter in an engine's own classes; None for None."""
+    return None if node is None else dialect.group(must=[_condition(node, dialect)])
+
+
+def _condition(node: Node, dialect: Dialect) -> Any:  # noqa: PLR0911  (one per kind of node)
+    match node:
+        case All(conditions):
+            return dialect.group(must=[_condition(item, dialect) for item in conditions])
+        case AnyOf(conditions):
+            return dialect.group(should=[_condition(item, dialect) for item in conditions])
+        case Not(condition):
+            return dialect.group(must_not=[_condition(condition, dialect)])
+        case Ids(ids):
+            return dialect.has_id(point_id(item) for item in ids)
+        case Missing(path):
+            return dialect.is_empty(_key(path))
+        case Strings(path, values):
+            return dialect.strings(_key(path), values)
+        case Exactly(path, value):
+            return dialect.exactly(_key(path), value)
+        case Numbers(path, bounds):
+            return dialect.numbers(_key(path), bounds)
+        case Dates(path, bounds):
+            return dialect.dates(_key(path), bounds)
+
+
+def _key(path: Sequence[str]) -> str:
+    # Quoted wherever a bare name might be read as syntax: spaces, brackets, hyphens.
+    return ".".join(name if name.isascii() and name.replace("_", "a").isalnum() else f'"{name}"' for name in path)
+
+
+def as_lists(points: Sequence[Point]) -> list[list[float]]:
+    """The vectors of points as Python lists. **Shape:** (len(points), dimension)."""
+    rows: list[list[float]] = np.stack([point.vector for point in points]).tolist()
+    return rows
