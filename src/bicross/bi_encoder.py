@@ -214,7 +214,7 @@ class BiEncoder:
             show_progress: None: on a terminal, once it takes more than two seconds.
             truncate_dim: Keep this many leading dimensions.
             normalize: True: scale to unit length, after truncation. None: as the checkpoint does.
-            return_truncation: Also return which texts were cut.
+            return_truncation: Also return which texts were cut, instead of warning about their number.
 
         Returns:
             float32. **Shape:** (dimension,) for a string, (len(texts), dimension) for a sequence; with
@@ -316,7 +316,7 @@ class BiEncoder:
         single = isinstance(texts, str)
         batch = [check_text(texts)] if isinstance(texts, str) else check_texts(texts)
         prompt = role_prompt(self.prompts, role) if prompt is None else check_text(prompt, "prompt")
-        vectors, truncated = towers.encode(tower, batch, prompt, batch_tokens, show_progress)
+        vectors, truncated = towers.encode(tower, batch, prompt, batch_tokens, show_progress, return_truncation)
         vectors = np.ascontiguousarray(vectors[:, : truncate_dim or self.truncate_dim])
         if normalize:
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

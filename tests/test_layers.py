@@ -1,0 +1,99 @@
+"""Who may import whom, read from the source: one table, one test."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src"
+
+BASE = {"types", "errors", "progress"}
+ENCODING = BASE | {"encoding"}
+STORES = BASE | {"stores"}
+MODELS = ENCODING | {"bi_encoder", "cross_encoder"}
+RETRIEVER = MODELS | STORES | {"ranking", "indexing", "retriever", "checking"}
+DISTILLATION = RETRIEVER | {"distillation", "evaluation"}
+READERS = ENCODING | {"readers"}
+EVERYTHING = DISTILLATION | READERS | {"cli"}
+
+MAY_IMPORT = {
+    "types": set(),
+    "errors": set(),
+    "progress": set(),
+    "encoding": ENCODING,
+    "stores": STORES,
+    "ranking": BASE,
+    "bi_encoder": MODELS,
+    "cross_encoder": MODELS,
+    "indexing": RETRIEVER,
+    "checking": RETRIEVER,
+    "retriever": RETRIEVER,
+    "readers": READERS,
+    "distillation": DISTILLATION,
+    "cli": EVERYTHING,
+}
+HEAVY = {
+    "torch": {"encoding/backends/torch.py", "encoding/pooling.py", "distillation"},
+    "transformers": {"encoding/backends/torch.py", "encoding/tokenizer.py", "encoding/saving.py", "distillation"},
+    "accelerate": {"distillation"},
+    "qdrant_client": {"stores/client.py"},
+    "qdrant_edge": {"stores/edge.py"},
+    "bs4": {"readers/html.py"},
+    "pypdf": {"readers/pdf.py"},
+    "docx": {"readers/docx.py"},
+    "typer": {"cli"},
+}
+
+
+def imports(tree: ast.AST) -> list[tuple[int, str]]:
+    """Line and module of every import that runs; those for the type checker alone don't."""
+    found = []
+    asleep = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
+    for node in ast.walk(tree):
+        if id(node) in asleep:
+            continue
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            if node.module == "bicross":
+                found += [(node.lineno, f"bicross.{alias.name}") for alias in node.names]
+            else:
+                found.append((node.lineno, node.module))
+    return found
+
+
+def offences() -> list[str]:
+    wrong = []
+    for path in sorted((SOURCE / "bicross").rglob("*.py")):
+        inside = path.relative_to(SOURCE / "bicross").as_posix()
+        if inside == "__init__.py":
+            continue
+        layer = inside.split("/")[0].removesuffix(".py")
+        if layer not in MAY_IMPORT:
+            wrong.append(f"{inside}: {layer!r} has no row in the table of layers")
+            continue
+        for line, module in imports(ast.parse(path.read_text(encoding="utf-8"))):
+            root, *rest = module.split(".")
+            if root == "bicross" and rest and rest[0] not in MAY_IMPORT[layer]:
+                wrong.append(f"{inside}:{line} imports {module}: {layer} may not")
+            homes = HEAVY.get(root)
+            if homes and not any(inside == home or inside.startswith(f"{home}/") for home in homes):
+                wrong.append(f"{inside}:{line} imports {module}, which belongs in {sorted(homes)}")
+    return wrong
+
+
+def test_every_import_follows_the_table() -> None:
+    assert offences() == []
+
+
+@pytest.mark.parametrize("line", ["from bicross.stores import QdrantStore", "from bicross import stores", "import bicross.cli.index"])
+def test_the_parser_sees_every_form(line: str) -> None:
+    assert [name.split(".")[:2] for _, name in imports(ast.parse(line))] in ([["bicross", "stores"]], [["bicross", "cli"]])
