@@ -1,126 +1,18 @@
-"""Tiny random models, built once: no test needs a download or a trained weight."""
+"""Tiny random models, built once for all tests."""
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 import pytest
-import torch
+
+from bicross import BiEncoder, CrossEncoder
+from tiny_models import write_bi_encoder, write_cross_encoder
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-
-WORDS = """
-the a of to in is not no every some none cat dog bird fish tree house river stone red green blue small large
-old new runs sits flies sleeps eats on under over near far city train water fire wind rain sun moon
-""".split()  # noqa: SIM905
-
-
-def write_tokenizer(folder: Path, max_length: int = 128) -> None:
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordPiece
-    from tokenizers.normalizers import BertNormalizer
-    from tokenizers.pre_tokenizers import BertPreTokenizer
-    from tokenizers.processors import TemplateProcessing
-    from transformers import PreTrainedTokenizerFast
-
-    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
-    vocabulary = [
-        "[PAD]",
-        "[UNK]",
-        "[CLS]",
-        "[SEP]",
-        *WORDS,
-        *(x for x in letters if x not in WORDS),
-        *("##" + x for x in letters),
-        ".",
-        ",",
-        "?",
-    ]
-    tokenizer = Tokenizer(WordPiece({token: i for i, token in enumerate(vocabulary)}, unk_token="[UNK]"))
-    tokenizer.normalizer = BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = BertPreTokenizer()
-    tokenizer.post_processor = TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        unk_token="[UNK]",
-        pad_token="[PAD]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        model_max_length=max_length,
-        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
-    ).save_pretrained(folder)
-
-
-def bert_config(**overrides: object):
-    from transformers import BertConfig
-
-    sizes = {"vocab_size": 200, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
-    return BertConfig(
-        **(sizes | {"intermediate_size": 64, "max_position_embeddings": 128, "pad_token_id": 0} | overrides)
-    )
-
-
-def write_json(path: Path, value: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value), encoding="utf-8")
-
-
-def write_bi_encoder(
-    folder: Path,
-    *,
-    seed: int = 0,
-    pooling: dict | None = None,
-    prompts: dict | None = None,
-    normalize: bool = True,
-    max_length: int = 64,
-    similarity: str = "cosine",
-    **config: object,
-) -> Path:
-    from transformers import BertModel
-
-    torch.manual_seed(seed)
-    BertModel(bert_config(**config)).save_pretrained(folder)
-    write_tokenizer(folder)
-    modules = [("", "Transformer"), ("1_Pooling", "Pooling")] + ([("2_Normalize", "Normalize")] if normalize else [])
-    write_json(
-        folder / "modules.json",
-        [
-            {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
-            for i, (path, kind) in enumerate(modules)
-        ],
-    )
-    width = config.get("hidden_size", 32)
-    write_json(
-        folder / "1_Pooling/config.json",
-        {"word_embedding_dimension": width} | (pooling or {"pooling_mode_mean_tokens": True}),
-    )
-    write_json(folder / "sentence_bert_config.json", {"max_seq_length": max_length, "do_lower_case": False})
-    write_json(
-        folder / "config_sentence_transformers.json",
-        {"prompts": prompts or {}, "default_prompt_name": None, "similarity_fn_name": similarity},
-    )
-    return folder
-
-
-def write_cross_encoder(
-    folder: Path, *, seed: int = 1, labels: int = 1, activation: str | None = None, extras: dict | None = None
-) -> Path:
-    from transformers import BertForSequenceClassification
-
-    torch.manual_seed(seed)
-    config = bert_config(num_labels=labels, initializer_range=0.3)
-    if activation:
-        config.sentence_transformers = {"activation_fn": activation}
-    BertForSequenceClassification(config).save_pretrained(folder)
-    write_tokenizer(folder)
-    if extras:
-        write_json(folder / "bicross.json", extras)
-    return folder
+torch.set_num_threads(1)  # a tiny model gains nothing from more, and waits for them on a busy machine
 
 
 @pytest.fixture(scope="session")
@@ -135,7 +27,6 @@ def cross_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def bi_encoder(bi_folder: Path):
-    from bicross import BiEncoder
 
     with BiEncoder.load(bi_folder, device="cpu") as model:
         yield model
@@ -143,7 +34,6 @@ def bi_encoder(bi_folder: Path):
 
 @pytest.fixture(scope="session")
 def cross_encoder(cross_folder: Path):
-    from bicross import CrossEncoder
 
     with CrossEncoder.load(cross_folder, device="cpu") as model:
         yield model

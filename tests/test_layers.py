@@ -94,6 +94,11 @@ def test_every_import_follows_the_table() -> None:
     assert offences() == []
 
 
-@pytest.mark.parametrize("line", ["from bicross.stores import QdrantStore", "from bicross import stores", "import bicross.cli.index"])
+@pytest.mark.parametrize(
+    "line", ["from bicross.stores import QdrantStore", "from bicross import stores", "import bicross.cli.index"]
+)
 def test_the_parser_sees_every_form(line: str) -> None:
-    assert [name.split(".")[:2] for _, name in imports(ast.parse(line))] in ([["bicross", "stores"]], [["bicross", "cli"]])
+    assert [name.split(".")[:2] for _, name in imports(ast.parse(line))] in (
+        [["bicross", "stores"]],
+        [["bicross", "cli"]],
+    )

@@ -1,26 +1,26 @@
 """Every exception and warning that bicross raises.
 
-    BicrossError
-    ├── ConfigurationError (ValueError)       an argument, or two arguments together, make no sense
-    ├── InputError (ValueError)               a text, id, vector or list that can't be processed
-    │   └── InputTypeError (TypeError)        ... because it is of the wrong type
-    ├── FilterError (ValueError)              a filter that isn't understood
-    ├── ReadError (ValueError)                a file whose content is broken; names file and line
-    ├── MissingExtraError (ImportError)       an optional package is needed
-    ├── ModelNotFoundError (FileNotFoundError)
-    ├── CheckpointError (ValueError)          a model folder that is damaged, unsafe or of an unknown kind
-    ├── ClosedError (RuntimeError)            used after close()
-    ├── ForkedProcessError (RuntimeError)     a model or store used in a forked child
-    └── StoreError (RuntimeError)
-        ├── CollectionNotFoundError (LookupError)
-        ├── FingerprintMismatchError (ValueError)
-        ├── DimensionMismatchError (ValueError)
-        ├── StoreLockedError                  another process has the folder open
-        └── StorageFullError (OSError)
+BicrossError
+├── ConfigurationError (ValueError)       an argument, or two arguments together, make no sense
+├── InputError (ValueError)               a text, id, vector or list that can't be processed
+│   └── InputTypeError (TypeError)        ... because it is of the wrong type
+├── FilterError (ValueError)              a filter that isn't understood
+├── ReadError (ValueError)                a file whose content is broken; names file and line
+├── MissingExtraError (ImportError)       an optional package is needed
+├── ModelNotFoundError (FileNotFoundError)
+├── CheckpointError (ValueError)          a model folder that is damaged, unsafe or of an unknown kind
+├── ClosedError (RuntimeError)            used after close()
+├── ForkedProcessError (RuntimeError)     a model or store used in a forked child
+└── StoreError (RuntimeError)
+    ├── CollectionNotFoundError (LookupError)
+    ├── FingerprintMismatchError (ValueError)
+    ├── DimensionMismatchError (ValueError)
+    ├── StoreLockedError                  another process has the folder open
+    └── StorageFullError (OSError)
 
-    BicrossWarning (UserWarning)
-    ├── TruncationWarning                     texts were cut to the model's limit
-    └── UnknownTokensWarning                  the model doesn't read this script
+BicrossWarning (UserWarning)
+├── TruncationWarning                     texts were cut to the model's limit
+└── UnknownTokensWarning                  the model doesn't read this script
 """
 
 

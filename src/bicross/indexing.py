@@ -14,7 +14,7 @@ from bicross.errors import ConfigurationError, InputTypeError, TruncationWarning
 from bicross.progress import progress
 from bicross.stores import Store
 from bicross.stores.inputs import check_passages
-from bicross.stores.schema import stamp_of
+from bicross.stores.schema import Stamp, payload_of, stamp_in
 from bicross.types import Encoder, IndexReport, Passage, derive_id
 
 T = TypeVar("T")
@@ -45,9 +45,16 @@ class Plan:
 
 @dataclass(frozen=True)
 class Incoming:
-    """A source's passages, ready to be compared."""
+    """A source's passages, ready to be compared.
 
-    passages: list[Passage]
+    Attributes:
+        passages: By id: the passage, and the stamp that the store keeps of it.
+        blank: How many hold nothing but whitespace.
+        duplicates: How many were replaced by a later one with the same id.
+        unread: How many of the source's files couldn't be read.
+    """
+
+    passages: dict[str, tuple[Passage, Stamp]]
     blank: int
     duplicates: int
     unread: int
@@ -61,34 +68,34 @@ def prepare(passages: Iterable[Passage], source: str, *, delete_missing: bool, f
         ConfigurationError: `delete_missing` for a source that is empty or wasn't read wholly.
     """
     unread = len(getattr(passages, "skipped", ()))
-    if isinstance(passages, str | bytes | Passage) or not isinstance(passages, Iterable):
-        raise InputTypeError(f"index takes a sequence of Passages, got {type(passages).__name__}. Wrap it in a list.")
-    given = list(passages)
+    if not isinstance(passages, Iterable) or isinstance(passages, str | bytes):
+        raise InputTypeError(f"index takes a sequence of Passages, got {type(passages).__name__}. Put it into a list.")
+    given = check_passages(list(passages))
+    found: dict[str, tuple[Passage, Stamp]] = {}
+    blank = 0
     for position, passage in enumerate(given):
-        if not isinstance(passage, Passage):
-            raise InputTypeError(
-                f"index takes Passages, got {type(passage).__name__} at position {position}. "
-                "Make one with bicross.Passage(text)."
-            )
-    check_passages(given)
-    owned = [_owned(passage, source) for passage in given if passage.full_text.strip()]
-    unique = {passage.id: passage for passage in owned}
-    if delete_missing and not force and (unread or not unique):
+        owned = _owned(passage, source)
+        stamp = stamp_in(payload_of(owned, source, where=f"passages[{position}]"))
+        if owned.full_text.strip():
+            found[owned.id] = owned, stamp
+        else:
+            blank += 1
+    if delete_missing and not force and (unread or not found):
         reason = f"{unread} of its files could not be read" if unread else "it holds no passage now"
         raise ConfigurationError(
             f"delete_missing needs a source that was read wholly, got {source!r}, and {reason}: what they held would "
             "be deleted. Mend the source, or pass force=True."
         )
-    return Incoming(list(unique.values()), len(given) - len(owned), len(owned) - len(unique), unread)
+    return Incoming(found, blank, len(given) - blank - len(found), unread)
 
 
-def compare(store: Store, incoming: Sequence[Passage], source: str, *, delete_missing: bool) -> Plan:
+def compare(store: Store, incoming: Incoming, source: str, *, delete_missing: bool) -> Plan:
     """Tell what differs from what the store holds."""
     plan = Plan()
-    for part in _parts(incoming, _COMPARED):
-        stored = store.stamps([passage.id for passage in part])
-        for passage in part:
-            old, now = stored.get(passage.id), stamp_of(passage, source)
+    for part in _parts(list(incoming.passages.values()), _COMPARED):
+        stored = store.stamps([passage.id for passage, _ in part])
+        for passage, now in part:
+            old = stored.get(passage.id)
             if old is None:
                 plan.new.append(passage)
             elif old.content_hash != now.content_hash:
@@ -98,9 +105,8 @@ def compare(store: Store, incoming: Sequence[Passage], source: str, *, delete_mi
             else:
                 plan.unchanged += 1
     if delete_missing:
-        kept = {passage.id for passage in incoming}
         mine = store.ids({"field": "sync", "operator": "==", "value": source})
-        plan.missing = [id for id in mine if id not in kept]
+        plan.missing = [id for id in mine if id not in incoming.passages]
     return plan
 
 

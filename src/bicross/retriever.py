@@ -58,6 +58,7 @@ class TwoStageRetriever:
         self.store = store
         self.cross_encoder = cross_encoder
         self.stage1_weight = float(weight)
+        self._dimension: int | None = getattr(bi_encoder, "dimension", None)
         self._pace = Pace()
         self._verified = False
 
@@ -99,7 +100,7 @@ class TwoStageRetriever:
             self.store.drop()
         if incoming.passages or self.store.info() is not None:
             self._bind()
-        plan = compare(self.store, incoming.passages, source, delete_missing=delete_missing)
+        plan = compare(self.store, incoming, source, delete_missing=delete_missing)
         report = carry_out(self.store, self.bi_encoder, plan, source, show_progress)
         if optimize and self.store.info() is not None:
             self.store.optimize()
@@ -214,9 +215,10 @@ class TwoStageRetriever:
 
     def _bind(self) -> None:
         encoder = self.bi_encoder
-        dimension = getattr(encoder, "dimension", None) or int(encoder.encode_document("dimension").shape[-1])
+        if self._dimension is None:
+            self._dimension = int(encoder.encode_document("dimension").shape[-1])
         self.store.bind(
-            dimension=dimension,
+            dimension=self._dimension,
             fingerprint=encoder.document_fingerprint,
             model=getattr(encoder, "name", None),
             revision=getattr(encoder, "revision", None),
@@ -286,7 +288,7 @@ class TwoStageRetriever:
         if isinstance(cross, CrossEncoder):
             scores = cross.predict(pairs, activation="identity", show_progress=False)
         else:
-            scores = cross.predict(pairs) if cross else np.empty(0)
+            scores = cross.predict(pairs) if cross else np.empty(0, np.float32)
         return np.asarray(scores, dtype=np.float32), [None] * len(texts)
 
     def _finished(self, scores: Any) -> Any:

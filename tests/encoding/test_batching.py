@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,4 +36,4 @@ def test_windows_cover_the_text_and_are_full(length: int, size: int, overlap: in
     assert spans[0][0] == 0
     assert spans[-1][1] == length
     assert all(end - start == min(size, length) for start, end in spans)
-    assert all(after[0] <= before[1] for before, after in zip(spans, spans[1:], strict=False))
+    assert all(after[0] <= before[1] for before, after in pairwise(spans))

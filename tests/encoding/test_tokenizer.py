@@ -65,7 +65,7 @@ def test_sixteen_threads_with_different_limits_get_their_own_ids(bi_folder: Path
 def test_offsets_point_into_the_text(tokenizer: TextTokenizer) -> None:
     ids, offsets = tokenizer.offsets("the cat sits")
     assert len(ids) == 3
-    assert [slice_ for slice_ in offsets] == [(0, 3), (4, 7), (8, 12)]
+    assert list(offsets) == [(0, 3), (4, 7), (8, 12)]
     assert np.array_equal(ids, tokenizer.ids(["the cat sits"])[0])
 
 

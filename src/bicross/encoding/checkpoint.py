@@ -174,7 +174,12 @@ def read_cross_checkpoint(folder: Path) -> CrossCheckpoint:
     """
     if (folder / "modules.json").is_file():
         for module in read_json(folder / "modules.json"):
-            if _class_name(module) != "Transformer":
+            if (kind := _class_name(module)) == "Pooling":
+                raise CheckpointError(
+                    f"A cross-encoder scores pairs, got a bi-encoder in {str(folder)!r}. Name a cross-encoder, or make "
+                    "one from it: bicross train-reranker."
+                )
+            if kind != "Transformer":
                 raise _unknown(module["type"], folder, "Transformer")
     config = read_json(folder / "config.json")
     settings = _optional_json(folder / "config_sentence_transformers.json")

@@ -49,12 +49,12 @@ def clean_passage(passage: Passage, where: str) -> dict[str, Any]:
     Raises:
         InputError: Something can't be stored; ``where`` names the passage.
     """
-    if not isinstance(passage.id, str) or not passage.id:
-        raise InputTypeError(f"An id is a non-empty string; {where} has {passage.id!r}.")
-    _check_text(passage.id, f"id of {where}")
     if not isinstance(passage.text, str):
         raise InputTypeError(f"A text is a string; {where} has {passage.text!r}.")
     _check_text(passage.text, f"text of {where}")
+    if not isinstance(passage.id, str) or not passage.id:
+        raise InputTypeError(f"An id is a non-empty string; {where} has {passage.id!r}.")
+    _check_text(passage.id, f"id of {where}")
     for name in ("title", "source"):
         value = getattr(passage, name)
         if value is not None:

@@ -211,7 +211,7 @@ def _check_weights(model: Any, report: Mapping[str, Any], folder: os.PathLike[st
     missing = [name for name in report["missing_keys"] if kind != "AutoModel" or "pooler" not in name]
     if missing:
         hint = (
-            "It looks like a bi-encoder or a base model: train-reranker makes a cross-encoder of it"
+            "It looks like a base model: bicross train-reranker makes a cross-encoder of it"
             if kind != "AutoModel"
             else "Fetch the model again"
         )

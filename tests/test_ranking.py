@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bicross.ranking import Pace, order, pair_costs, weighted_sum
+from bicross.types import Hit, Passage
+
+finite = st.floats(-20, 20, allow_nan=False, width=32)
+
+
+@given(st.lists(st.tuples(finite, finite), min_size=1, max_size=30))
+def test_the_weight_goes_from_one_stage_to_the_other(pairs: list[tuple[float, float]]) -> None:
+    cross, first = map(np.array, zip(*pairs, strict=True))
+    assert weighted_sum(cross, first, 0.0).tolist() == cross.tolist()
+    last = weighted_sum(cross, first, 1.0)
+    if cross.std() > 1e-3 and first.std() > 1e-3:
+        i, j = int(np.argmax(first)), int(np.argmin(first))
+        assert last[i] > last[j]
+        assert last.mean() == pytest.approx(cross.mean(), abs=1e-4)
+        assert last.std() == pytest.approx(cross.std(), rel=1e-3)
+
+
+def test_the_sum_orders_as_z_scores_do() -> None:
+    rng = np.random.default_rng(0)
+    cross, first = rng.normal(3, 5, 50), rng.uniform(0.2, 0.8, 50)
+    z = [(x - x.mean()) / x.std() for x in (cross, first)]
+    assert np.argsort(weighted_sum(cross, first, 0.3)).tolist() == np.argsort(0.7 * z[0] + 0.3 * z[1]).tolist()
+
+
+def test_one_candidate_and_equal_candidates_keep_their_score() -> None:
+    assert weighted_sum([2.5], [0.7], 0.5).tolist() == [2.5]
+    assert weighted_sum([1.0, 3.0], [0.5, 0.5], 0.5).tolist() == [1.5, 2.5]
+    assert weighted_sum([], [], 0.5).tolist() == []
+
+
+def hit(id: str, score: float, rank: int, rerank: float | None) -> Hit:
+    return Hit(Passage("x", id=id), score, 0.5, rank, rerank)
+
+
+def test_unscored_hits_stand_behind_in_the_first_stages_order() -> None:
+    hits = [hit("d", 9.0, 4, None), hit("a", -1.0, 1, -1.0), hit("c", 8.0, 3, None), hit("b", 2.0, 2, 2.0)]
+    assert [each.passage.id for each in order(hits)] == ["b", "a", "c", "d"]
+
+
+def test_ties_are_broken_by_first_rank_then_id() -> None:
+    hits = [hit("b", 1.0, 2, 1.0), hit("a", 1.0, 2, 1.0), hit("z", 1.0, 1, 1.0)]
+    assert [each.passage.id for each in order(hits)] == ["z", "a", "b"]
+
+
+def test_the_pace_is_learnt_and_keeps_within_the_time() -> None:
+    pace = Pace()
+    costs = np.full(100, 10.0)
+    assert pace.affordable(costs, 50) == 2
+    assert pace.affordable(costs, 0) == 0
+    pace.learn(costs[:2], 20)  # 1 ms a token
+    assert pace.affordable(costs, 100) == 8
+    assert pace.affordable(costs, 5) == 0
+    assert pair_costs("a" * 8, ["b" * 12, "c" * 9_000], 256).tolist() == [8.0, 256.0]

@@ -1,0 +1,339 @@
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bicross import BiEncoder, CrossEncoder, ExactStore, IndexReport, Passage, QdrantStore, TwoStageRetriever
+from bicross.errors import (
+    BicrossWarning,
+    ConfigurationError,
+    FingerprintMismatchError,
+    InputError,
+    InputTypeError,
+    TruncationWarning,
+)
+from bicross.types import Floats, Ranked
+
+NAMES = [
+    "cat",
+    "dog",
+    "bird",
+    "fish",
+    "tree",
+    "house",
+    "river",
+    "stone",
+    "train",
+    "water",
+    "fire",
+    "wind",
+    "rain",
+    "sun",
+]
+PASSAGES = [Passage(f"the {name} is near the old {NAMES[i - 1]}", id=name) for i, name in enumerate(NAMES)]
+
+
+class CountingEncoder:
+    """An encoder that says what it was asked; satisfies the protocol and nothing more."""
+
+    def __init__(self, inner: BiEncoder, fingerprint: str = "f1") -> None:
+        self.inner = inner
+        self.document_fingerprint = fingerprint
+        self.encoded: list[str] = []
+
+    def encode_query(self, texts: str | Sequence[str], /) -> Floats:
+        return self.inner.encode_query(texts)
+
+    def encode_document(self, texts: str | Sequence[str], /) -> Floats:
+        self.encoded += [texts] if isinstance(texts, str) else list(texts)
+        return self.inner.encode_document(texts)
+
+
+class LengthScorer:
+    """Likes short texts; satisfies the protocol and nothing more."""
+
+    fingerprint = "length"
+
+    def __init__(self) -> None:
+        self.scored = 0
+
+    def predict(self, pairs: Sequence[tuple[str, str]], /) -> Floats:
+        self.scored += len(pairs)
+        return np.array([-len(text) for _, text in pairs], np.float32)
+
+    def rank(self, query: str, texts: Sequence[str], /) -> list[Ranked]:
+        scores = self.predict([(query, text) for text in texts])
+        return [Ranked(int(i), float(scores[i])) for i in np.argsort(-scores, kind="stable")]
+
+
+@pytest.fixture(params=["exact", "edge"])
+def store(request: pytest.FixtureRequest) -> Iterator[ExactStore | QdrantStore]:
+    with ExactStore() if request.param == "exact" else QdrantStore(path=":memory:") as made:
+        yield made
+
+
+@pytest.fixture
+def encoder(bi_encoder: BiEncoder) -> CountingEncoder:
+    return CountingEncoder(bi_encoder)
+
+
+def test_a_sync_encodes_only_what_differs(store: ExactStore, encoder: CountingEncoder) -> None:
+    retriever = TwoStageRetriever(encoder, store)
+    assert retriever.index(PASSAGES, source="a") == IndexReport(new=14, encoded=14)
+    encoder.encoded.clear()
+    assert retriever.index(PASSAGES, source="a") == IndexReport(unchanged=14)
+    edited = [replace(PASSAGES[0], text="the cat sleeps"), replace(PASSAGES[1], meta={"lang": "en"}), *PASSAGES[2:]]
+    assert retriever.index(edited, source="a") == IndexReport(changed=2, unchanged=12, encoded=1)
+    assert encoder.encoded == ["the cat sleeps"]
+    assert store.get(["cat"])[0].text == "the cat sleeps"
+    assert store.get(["dog"])[0].meta == {"lang": "en"}
+    assert store.count() == 14
+
+
+def test_delete_missing_touches_its_own_source_alone(store: ExactStore, encoder: CountingEncoder) -> None:
+    retriever = TwoStageRetriever(encoder, store)
+    retriever.index(PASSAGES[:5], source="a")
+    retriever.index(PASSAGES[5:10], source="b")
+    assert retriever.index(PASSAGES[1:3], source="a", delete_missing=True).deleted == 3
+    assert sorted(store.ids()) == sorted(p.id for p in [*PASSAGES[1:3], *PASSAGES[5:10]])
+    assert retriever.index(PASSAGES[:1], source="a") == IndexReport(new=1, encoded=1)
+    assert store.count() == 8
+
+
+def test_a_text_in_two_sources_is_there_for_each(store: ExactStore, encoder: CountingEncoder) -> None:
+    retriever = TwoStageRetriever(encoder, store)
+    retriever.index([Passage("the cat")], source="a")
+    retriever.index([Passage("the cat")], source="b")
+    assert store.count() == 2
+    retriever.index([Passage("the dog")], source="a", delete_missing=True)
+    assert sorted((p.text, p.source) for p in store.scroll()) == [("the cat", "b"), ("the dog", "a")]
+
+
+def test_an_empty_source_deletes_nothing_unless_forced(store: ExactStore, encoder: CountingEncoder) -> None:
+    retriever = TwoStageRetriever(encoder, store)
+    retriever.index(PASSAGES, source="a")
+    with pytest.raises(ConfigurationError, match="it holds no passage now"):
+        retriever.index([], source="a", delete_missing=True)
+    assert store.count() == 14
+    assert retriever.index([], source="a") == IndexReport()
+    assert retriever.index([], source="a", delete_missing=True, force=True).deleted == 14
+    assert store.count() == 0
+
+
+def test_a_read_that_failed_in_part_deletes_nothing_unless_forced(store: ExactStore, encoder: CountingEncoder) -> None:
+    class Reading(list[Passage]):
+        skipped = ("broken.pdf",)
+
+    retriever = TwoStageRetriever(encoder, store)
+    retriever.index(PASSAGES, source="a")
+    with pytest.raises(ConfigurationError, match="1 of its files could not be read"):
+        retriever.index(Reading(PASSAGES[:3]), source="a", delete_missing=True)
+    assert store.count() == 14
+    report = retriever.index(Reading(PASSAGES[:3]), source="a")
+    assert (report.deleted, report.skipped) == (0, 1)
+
+
+def test_blank_passages_and_duplicates_are_counted(store: ExactStore, encoder: CountingEncoder) -> None:
+    retriever = TwoStageRetriever(encoder, store)
+    passages = [Passage("one cat", id="x"), Passage(" \n"), Passage("", id="y"), Passage("two cats", id="x")]
+    assert retriever.index(passages) == IndexReport(new=1, skipped=2, duplicates=1, encoded=1)
+    assert store.get(["x"])[0].text == "two cats"
+
+
+def test_truncation_is_reported(bi_encoder: BiEncoder) -> None:
+    retriever = TwoStageRetriever(bi_encoder, ExactStore())
+    with pytest.warns(TruncationWarning, match="1 of 2 passages"):
+        report = retriever.index([Passage("the cat " * 50), Passage("the dog")])
+    assert report.truncated == 1
+
+
+@pytest.mark.parametrize(
+    ("passages", "error", "words"),
+    [
+        ([Passage("ok"), "text"], InputTypeError, r"passages\[1\] is 'text'"),
+        ("text", InputTypeError, "sequence of Passages, got str"),
+        ([Passage("ok"), Passage(None)], InputError, r"passages\[1\]"),  # type: ignore[arg-type]
+        ([Passage("ok"), Passage("bad \ud800")], InputError, r"passages\[1\]"),
+        ([Passage("ok"), Passage("x", id="")], InputError, r"passages\[1\]"),
+        ([Passage("ok"), Passage("x", meta={"when": {1, 2}})], InputError, r"passages\[1\]"),
+        ([Passage("ok"), Passage("x", meta={"n": float("nan")})], InputError, r"passages\[1\]"),
+    ],
+)
+def test_bad_passages_are_refused_before_anything_is_written(
+    store: ExactStore, encoder: CountingEncoder, passages: list, error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        TwoStageRetriever(encoder, store).index(passages)
+    assert store.count() == 0
+    assert encoder.encoded == []
+
+
+def test_a_generator_is_taken(store: ExactStore, encoder: CountingEncoder) -> None:
+    assert TwoStageRetriever(encoder, store).index(p for p in PASSAGES).new == 14
+
+
+def test_a_collection_of_another_model_is_refused(store: ExactStore, bi_encoder: BiEncoder) -> None:
+    TwoStageRetriever(CountingEncoder(bi_encoder, "aaaa1111"), store).index(PASSAGES)
+    other = TwoStageRetriever(CountingEncoder(bi_encoder, "bbbb2222"), store)
+    for action in (lambda: other.index(PASSAGES), lambda: other.search("cat")):
+        with pytest.raises(FingerprintMismatchError, match=r"(?s)aaaa.*bbbb.*recreate=True"):
+            action()
+    assert store.count() == 14
+    assert other.index(PASSAGES[:3], recreate=True).new == 3
+    assert store.count() == 3
+    assert len(other.search("cat")) == 3
+
+
+def test_a_collection_without_a_fingerprint_is_searched_with_a_warning(bi_encoder: BiEncoder) -> None:
+    store = ExactStore()
+    store.upsert(PASSAGES, bi_encoder.encode_document([p.text for p in PASSAGES]))
+    retriever = TwoStageRetriever(bi_encoder, store)
+    with pytest.warns(BicrossWarning, match="doesn't say which model"):
+        assert len(retriever.search("the cat", top_k=3)) == 3
+    with pytest.raises(FingerprintMismatchError):
+        retriever.index([Passage("new")])
+
+
+def test_the_first_stage_alone(store: ExactStore, bi_encoder: BiEncoder) -> None:
+    retriever = TwoStageRetriever(bi_encoder, store)
+    retriever.index(PASSAGES)
+    result = retriever.search("the cat", top_k=5)
+    scores = bi_encoder.similarity(
+        bi_encoder.encode_query("the cat"), bi_encoder.encode_document([p.text for p in PASSAGES])
+    )[0]
+    assert [hit.passage.id for hit in result] == [PASSAGES[i].id for i in np.argsort(-scores, kind="stable")[:5]]
+    assert [hit.stage1_rank for hit in result] == [1, 2, 3, 4, 5]
+    assert all(hit.rerank_score is None and hit.score == hit.stage1_score for hit in result)
+    assert result.reranked == 0
+    assert set(result.milliseconds) == {"encode", "retrieve", "rerank"}
+
+
+def test_two_stages_order_by_the_cross_encoder(
+    store: ExactStore, bi_encoder: BiEncoder, cross_encoder: CrossEncoder
+) -> None:
+    retriever = TwoStageRetriever(bi_encoder, store, cross_encoder)
+    retriever.index(PASSAGES)
+    result = retriever.search("the cat", top_k=4, candidates=8)
+    found = retriever.retrieve("the cat", 8)
+    scores = cross_encoder.predict([("the cat", hit.passage.text) for hit in found])
+    best = np.argsort(-scores, kind="stable")[:4]
+    assert [hit.passage.id for hit in result] == [found[int(i)].passage.id for i in best]
+    np.testing.assert_allclose([hit.score for hit in result], scores[best], atol=1e-6)
+    assert [hit.rerank_score for hit in result] == [hit.score for hit in result]
+    assert result.reranked == 8
+    assert [hit.stage1_rank for hit in result] == [int(i) + 1 for i in best]
+
+
+def test_a_weight_of_one_keeps_the_first_stages_order(bi_encoder: BiEncoder, cross_encoder: CrossEncoder) -> None:
+    store = ExactStore()
+    retriever = TwoStageRetriever(bi_encoder, store, cross_encoder, stage1_weight=1.0)
+    retriever.index(PASSAGES)
+    result = retriever.search("the cat", top_k=14)
+    assert [hit.stage1_rank for hit in result] == list(range(1, 15))
+    assert all(0.0 <= hit.score <= 1.0 for hit in result)  # still a probability
+    assert len({hit.rerank_score for hit in result}) > 1
+
+
+@pytest.mark.parametrize("weight", [-0.1, 1.1, "half", True])
+def test_a_weight_outside_its_range_is_refused(bi_encoder: BiEncoder, weight: object) -> None:
+    with pytest.raises(ConfigurationError, match="stage1_weight"):
+        TwoStageRetriever(bi_encoder, ExactStore(), stage1_weight=weight)  # type: ignore[arg-type]
+
+
+def test_no_time_means_no_reranking(bi_encoder: BiEncoder) -> None:
+    scorer = LengthScorer()
+    retriever = TwoStageRetriever(bi_encoder, ExactStore(), scorer)
+    retriever.index(PASSAGES)
+    result = retriever.search("the cat", top_k=5, budget_ms=0)
+    assert (result.reranked, scorer.scored) == (0, 0)
+    assert [hit.stage1_rank for hit in result] == [1, 2, 3, 4, 5]
+    assert retriever.search("the cat", budget_ms=60_000).reranked == 14
+
+
+def test_a_budget_reranks_the_best_first(bi_encoder: BiEncoder) -> None:
+    class Slow(LengthScorer):
+        def predict(self, pairs: Sequence[tuple[str, str]], /) -> Floats:
+            import time
+
+            time.sleep(0.02 * len(pairs))
+            return super().predict(pairs)
+
+    retriever = TwoStageRetriever(bi_encoder, ExactStore(), Slow())
+    retriever.index(PASSAGES)
+    hits = retriever.retrieve("the cat", 14)
+    result = retriever.rerank("the cat", hits, budget_ms=150)
+    assert 1 < result.reranked < 14
+    scored = [hit for hit in result if hit.rerank_score is not None]
+    assert sorted(hit.stage1_rank or 0 for hit in scored) == list(range(1, result.reranked + 1))
+    assert list(result[: len(scored)]) == scored
+    assert [hit.stage1_rank for hit in result[len(scored) :]] == list(range(result.reranked + 1, 15))
+
+
+def test_what_was_not_scored_is_left_out_under_a_threshold(bi_encoder: BiEncoder) -> None:
+    retriever = TwoStageRetriever(bi_encoder, ExactStore(), LengthScorer())
+    retriever.index(PASSAGES)
+    judged = retriever.search("the cat", top_k=14, budget_ms=0, score_threshold=-1_000)
+    assert (len(judged), judged.unscored, judged.reranked) == (0, 14, 0)
+
+
+def test_the_threshold_is_applied_after_reranking(bi_encoder: BiEncoder) -> None:
+    retriever = TwoStageRetriever(bi_encoder, ExactStore(), LengthScorer())
+    retriever.index(PASSAGES)
+    lengths = sorted(len(p.text) for p in PASSAGES)
+    hits = retriever.search("the cat", top_k=14, score_threshold=-lengths[3])
+    assert [hit.score for hit in hits] == [-length for length in lengths if length <= lengths[3]]
+    assert len(retriever.search("the cat", top_k=14, score_threshold=0.0)) == 0
+
+
+def test_filters_and_neighbours(store: ExactStore, bi_encoder: BiEncoder) -> None:
+    parts = [Passage(f"the {name}", meta={"source_id": "d", "split_id": i}) for i, name in enumerate(NAMES)]
+    retriever = TwoStageRetriever(bi_encoder, store)
+    retriever.index([*parts, Passage("the cat alone", meta={"lang": "en"})])
+    hits = retriever.search("the cat", filter={"field": "meta.lang", "operator": "==", "value": "en"}, context=1)
+    assert [(hit.passage.text, hit.context) for hit in hits] == [("the cat alone", ())]
+    hit = retriever.search("the fish", top_k=1, context=2, filter={"field": "split_id", "operator": "==", "value": 3})[
+        0
+    ]
+    assert [passage.text for passage in hit.context] == ["the dog", "the bird", "the fish", "the tree", "the house"]
+
+
+def test_the_span_of_the_best_window_lies_in_the_text(bi_encoder: BiEncoder, cross_encoder: CrossEncoder) -> None:
+    retriever = TwoStageRetriever(bi_encoder, ExactStore(), cross_encoder)
+    text = "the old house near the river " * 30
+    with pytest.warns(TruncationWarning):
+        retriever.index([Passage(text, title="the sun")])
+    hit = retriever.search("the cat", windows=True)[0]
+    assert hit.span is not None
+    assert 0 <= hit.span[0] < hit.span[1] <= len(text)
+
+
+@pytest.mark.parametrize("query", ["", "  \n", None, 3, "bad \ud800"])
+def test_a_query_must_hold_a_word(bi_encoder: BiEncoder, query: object) -> None:
+    with pytest.raises(InputError):
+        TwoStageRetriever(bi_encoder, ExactStore()).search(query)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "options", [{"top_k": 0}, {"top_k": True}, {"candidates": -1}, {"budget_ms": -1}, {"context": -1}, {"top_k": 2.5}]
+)
+def test_counts_must_make_sense(bi_encoder: BiEncoder, options: dict) -> None:
+    with pytest.raises(ConfigurationError, match=next(iter(options))):
+        TwoStageRetriever(bi_encoder, ExactStore()).search("cat", **options)
+
+
+def test_searching_before_indexing_finds_nothing(store: ExactStore, bi_encoder: BiEncoder) -> None:
+    assert len(TwoStageRetriever(bi_encoder, store).search("cat")) == 0
+
+
+def test_the_same_store_can_be_searched_by_another_retriever(tmp_path: Path, bi_encoder: BiEncoder) -> None:
+    with QdrantStore(path=tmp_path / "s") as store:
+        TwoStageRetriever(bi_encoder, store).index(PASSAGES)
+        info = store.info()
+        assert info is not None
+        assert (info.model, info.fingerprint) == (bi_encoder.name, bi_encoder.document_fingerprint)
+    with QdrantStore(path=tmp_path / "s") as store:
+        assert TwoStageRetriever(bi_encoder, store).index(PASSAGES) == IndexReport(unchanged=14)
