@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from bicross import BiEncoder, CrossEncoder
 from tiny_models import write_bi_encoder, write_cross_encoder
