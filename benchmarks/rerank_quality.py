@@ -1,0 +1,166 @@
+"""Measures what the reranker adds: nDCG@10 of the first stage, of the cross-encoder alone, and of their sum.
+
+    python benchmarks/rerank_quality.py --model models/starter-cross-encoder --sets squad:dev:300 scifact:test:50
+
+Every set is searched exactly with the starter bi-encoder; the top 100 of a seeded sample of its queries are reranked.
+Vectors and scores are kept in `--scratch`, so that nothing is computed twice. Measures are those of ir-measures; the
+interval is the 95 % percentile interval of a paired bootstrap over queries.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import ir_measures
+import numpy as np
+import torch
+from ir_measures import Qrel, R, ScoredDoc, nDCG
+
+from bicross import BiEncoder, CrossEncoder
+from bicross.distillation.candidates import exact_top_k
+from bicross.distillation.held_out import WEIGHTS, weighted_sums
+from bicross.distillation.label_files import read_qrels, read_texts
+
+SEED = 20
+CANDIDATES = 100
+EXCLUDE_SELF = {"arguana"}
+"""Sets whose queries are documents themselves; a query's own document is taken out before the cut."""
+
+
+def document_vectors(scratch: Path, name: str, documents: dict[str, str], encoder: BiEncoder) -> np.ndarray:
+    """Vectors of a corpus, read from the scratch folder where they are. **Shape:** (documents, dimension)."""
+    path = scratch / f"{name}.corpus.npy"
+    if not path.exists():
+        np.save(path, encoder.encode_document(list(documents.values()), show_progress=True))
+    return np.load(path)
+
+
+def sampled_queries(folder: Path, split: str, count: int) -> tuple[dict[str, str], list[tuple[str, str, int]]]:
+    """Queries with a judgment, at most ``count`` of them, and their judgments."""
+    texts, _ = read_texts(folder / "queries.jsonl", titles=False)
+    judgments = list(read_qrels(folder / "qrels" / f"{split}.tsv"))
+    ids = list(dict.fromkeys(query_id for query_id, _, grade in judgments if grade > 0))
+    if count < len(ids):
+        ids = [ids[i] for i in sorted(np.random.default_rng(SEED).choice(len(ids), size=count, replace=False).tolist())]
+    chosen = set(ids)
+    return {query_id: texts[query_id] for query_id in ids}, [row for row in judgments if row[0] in chosen]
+
+
+def scored(
+    arguments: argparse.Namespace, name: str, split: str, count: int, bi: BiEncoder, cross: CrossEncoder
+) -> dict[str, Any]:
+    """Both stages' scores of one set, from the scratch folder where they are."""
+    folder = arguments.data / name
+    documents, _ = read_texts(folder / "corpus.jsonl", titles=True)
+    queries, judgments = sampled_queries(folder, split, count)
+    key = hashlib.sha256(f"{cross.fingerprint}|{bi.document_fingerprint}".encode()).hexdigest()[:12]
+    path = arguments.scratch / f"{name}.{split}.{len(queries)}.{CANDIDATES}.{SEED}.{key}.npz"
+    if not path.exists():
+        ids = list(documents)
+        own = name in EXCLUDE_SELF
+        vectors = document_vectors(arguments.scratch, name, documents, bi)
+        found, first = exact_top_k(bi.encode_query(list(queries.values())), vectors, CANDIDATES + own)
+        rows = []
+        for query_id, row in zip(queries, found, strict=True):
+            rows.append([i for i, p in enumerate(row.tolist()) if not (own and ids[p] == query_id)][:CANDIDATES])
+        keep = np.array(rows)
+        found, first = np.take_along_axis(found, keep, axis=1), np.take_along_axis(first, keep, axis=1)
+        pairs = [(q, documents[ids[p]]) for q, row in zip(queries.values(), found, strict=True) for p in row.tolist()]
+        second = np.asarray(cross.predict(pairs)).reshape(first.shape)
+        np.savez(path, found=found, first=first, cross=second)
+    with np.load(path) as kept:
+        return {"ids": list(documents), "queries": list(queries), "judgments": judgments, **kept}
+
+
+def measured(data: dict[str, Any], scores: np.ndarray, measure: Any) -> np.ndarray:
+    """A measure of every query. **Shape:** (queries,)."""
+    qrels = [Qrel(*row) for row in data["judgments"]]
+    run = [
+        ScoredDoc(query_id, data["ids"][position], float(score))
+        for query_id, row, values in zip(data["queries"], data["found"], scores, strict=True)
+        for position, score in zip(row.tolist(), values.tolist(), strict=True)
+    ]
+    by_query = {row.query_id: row.value for row in ir_measures.iter_calc([measure], qrels, run)}
+    return np.array([by_query[query_id] for query_id in data["queries"]])
+
+
+def interval(difference: np.ndarray) -> list[float]:
+    """95 % percentile interval of the mean, from 10,000 resamples of the queries."""
+    draws = np.random.default_rng(SEED).integers(len(difference), size=(10_000, len(difference)))
+    return np.percentile(difference[draws].mean(axis=1), [2.5, 97.5]).round(4).tolist()
+
+
+def evaluate(data: dict[str, Any], weight: float) -> dict[str, Any]:
+    """Figures of one set."""
+    ndcg = nDCG @ 10
+    first = measured(data, data["first"], ndcg)
+    cross = measured(data, data["cross"], ndcg)
+    both = measured(data, weighted_sums(data["first"], data["cross"], weight), ndcg)
+    curve = {w: measured(data, weighted_sums(data["first"], data["cross"], w), ndcg).mean() for w in WEIGHTS[::2]}
+    return {
+        "queries": len(data["queries"]),
+        "recall@100": round(float(measured(data, data["first"], R @ CANDIDATES).mean()), 4),
+        "first_stage": round(float(first.mean()), 4),
+        "cross_encoder": round(float(cross.mean()), 4),
+        "both": round(float(both.mean()), 4),
+        "difference": round(float((both - first).mean()), 4),
+        "difference_interval_95": interval(both - first),
+        "cross_difference_interval_95": interval(cross - first),
+        "by_weight": {str(w): round(float(value), 4) for w, value in curve.items()},
+    }
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    known = torch.cpu.get_capabilities()
+    sets = [name for name in ("avx2", "avx512_f", "avx512_vnni", "avx512_bf16", "amx_bf16") if known.get(name)]
+    return {
+        "processor": known.get("cpu_name", platform.processor()),
+        "threads": torch.get_num_threads(),
+        "instruction_sets": sets,
+        "torch": torch.__version__,
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def main() -> None:
+    """Reads the command line, measures, writes the JSON after every set."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    here = Path(__file__).resolve().parents[1]
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("BICROSS_DATA", here.parent / "shared/data")))
+    parser.add_argument("--model", default="starter")
+    parser.add_argument("--bi", default="starter")
+    parser.add_argument("--sets", nargs="+", required=True, help="name:split:queries")
+    parser.add_argument("--scratch", type=Path, default=here / ".bicross" / "rerank_quality")
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--out", type=Path, default=here / "benchmarks" / "rerank_quality.json")
+    arguments = parser.parse_args()
+    arguments.scratch.mkdir(parents=True, exist_ok=True)
+    bi = BiEncoder.load(arguments.bi, precision=arguments.precision)
+    cross = CrossEncoder.load(arguments.model, precision=arguments.precision)
+    stated = json.loads((Path(cross.folder) / "bicross.json").read_text())
+    report: dict[str, Any] = {
+        "date": date.today().isoformat(),
+        "machine": machine(),
+        "precision": arguments.precision,
+        "settings": {"candidates": CANDIDATES, "seed": SEED, "stage1_weight": stated["stage1_weight"]},
+        "models": {"bi_encoder": bi.document_fingerprint, "cross_encoder": cross.fingerprint},
+        "sets": {},
+    }
+    for spec in arguments.sets:
+        name, split, count = spec.split(":")
+        data = scored(arguments, name, split, int(count), bi, cross)
+        report["sets"][f"{name}/{split}"] = evaluate(data, stated["stage1_weight"])
+        arguments.out.write_text(json.dumps(report, indent=2) + "\n")
+        print(spec, json.dumps(report["sets"][f"{name}/{split}"]), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""Candidates mined with a bi-encoder: what a reranker will be asked to order, and the source of hard negatives."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from bicross.distillation.labels import Labels
+from bicross.errors import ConfigurationError
+from bicross.types import Encoder, Floats
+
+_QUERY_BLOCK, _DOCUMENT_BLOCK = 256, 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The bi-encoder's best documents for every query of a set, best first.
+
+    Attributes:
+        document_ids: Every document of the set, in its order.
+        rows: Row of ``positions`` by query id.
+        positions: Where in ``document_ids`` the candidates are. **Shape:** (queries, candidates).
+        scores: **Unit:** dot product of the encoder's vectors. **Shape:** as ``positions``.
+    """
+
+    document_ids: tuple[str, ...]
+    rows: dict[str, int]
+    positions: npt.NDArray[np.int32]
+    scores: Floats
+
+    def of(self, query_id: str) -> list[str]:
+        """Ids of the query's candidates, best first."""
+        return [self.document_ids[p] for p in self.positions[self.rows[query_id]].tolist()]
+
+
+def mine_candidates(labels: Labels, encoder: Encoder, *, top_k: int = 100, folder: Path | None = None) -> Candidates:
+    """Finds every query's best documents by exact search.
+
+    Args:
+        labels: The queries and the documents to search.
+        encoder: Encodes both.
+        top_k: Candidates for each query; all documents where there are fewer.
+        folder: Where the result is kept, so that the same call in a later run reads it instead.
+
+    Raises:
+        ConfigurationError: ``top_k`` is below 1.
+    """
+    if top_k < 1:
+        raise ConfigurationError(f"top_k must be at least 1; got {top_k!r}.")
+    ids, rows = tuple(labels.documents), {query_id: row for row, query_id in enumerate(labels.queries)}
+    path = None if folder is None else folder / f"candidates-{labels.name}-{_key(labels, encoder, top_k)}.npz"
+    if path is not None and path.exists():
+        with np.load(path) as kept:
+            return Candidates(ids, rows, kept["positions"], kept["scores"])
+    queries = encoder.encode_query([query.text for query in labels.queries.values()])
+    documents = encoder.encode_document(list(labels.documents.values()))
+    positions, scores = exact_top_k(queries, documents, top_k)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        with part.open("wb") as file:
+            np.savez(file, positions=positions, scores=scores)
+        part.replace(path)  # a run that is killed here leaves nothing half-written
+    return Candidates(ids, rows, positions, scores)
+
+
+def _key(labels: Labels, encoder: Encoder, top_k: int) -> str:
+    prints = (labels.fingerprint, encoder.document_fingerprint, getattr(encoder, "query_fingerprint", ""), str(top_k))
+    return hashlib.sha256("\x00".join(prints).encode()).hexdigest()[:16]
+
+
+def exact_top_k(queries: Floats, documents: Floats, top_k: int) -> tuple[npt.NDArray[np.int32], Floats]:
+    """The documents with the largest dot products; ties in the documents' order.
+
+    Args:
+        queries: **Shape:** (queries, dimension).
+        documents: **Shape:** (documents, dimension).
+        top_k: How many.
+
+    Returns:
+        Positions and scores. **Shape:** both (queries, min(top_k, documents)).
+    """
+    count = min(top_k, len(documents))
+    positions = np.zeros((len(queries), count), dtype=np.int32)
+    scores = np.zeros((len(queries), count), dtype=np.float32)
+    for start in range(0, len(queries), _QUERY_BLOCK):
+        block = queries[start : start + _QUERY_BLOCK]
+        found_p = np.zeros((len(block), 0), dtype=np.int64)
+        found_s = np.zeros((len(block), 0), dtype=np.float32)
+        for offset in range(0, len(documents), _DOCUMENT_BLOCK):
+            part = block @ documents[offset : offset + _DOCUMENT_BLOCK].T
+            here = np.broadcast_to(np.arange(offset, offset + part.shape[1]), part.shape)
+            found_s, found_p = np.concatenate([found_s, part], axis=1), np.concatenate([found_p, here], axis=1)
+            # Stable, so that the cut at top_k is the same whatever the blocks.
+            keep = np.argsort(-found_s, axis=1, kind="stable")[:, :count]
+            found_s, found_p = np.take_along_axis(found_s, keep, axis=1), np.take_along_axis(found_p, keep, axis=1)
+        positions[start : start + len(block)], scores[start : start + len(block)] = found_p, found_s
+    return positions, scores
+
+
+def sample_negatives(
+    labels: Labels,
+    candidates: Candidates,
+    query_id: str,
+    *,
+    count: int,
+    window: tuple[int, int],
+    rng: np.random.Generator,
+) -> list[str]:
+    """Draws documents that the bi-encoder ranks high and that aren't known to be relevant.
+
+    Judged negatives come first. The rest is drawn without replacement from the ranks of the window; documents with
+    the same text as a relevant one, or as one already drawn, are left out.
+
+    Args:
+        labels: Where ``query_id`` and the texts are.
+        candidates: Mined for ``labels``.
+        query_id: Whose negatives.
+        count: How many; fewer come back where the window holds fewer.
+        window: First and last rank, counted from 1, both included. The first few ranks hold the most unjudged answers.
+        rng: Source of the draw.
+    """
+    query = labels.queries[query_id]
+    seen = {labels.documents[document_id] for document_id in query.positives}
+    pool = candidates.of(query_id)[window[0] - 1 : window[1]]
+    chosen: list[str] = []
+    for document_id in (*query.negatives, *(pool[i] for i in rng.permutation(len(pool)).tolist())):
+        text = labels.documents[document_id]
+        if len(chosen) < count and text not in seen:
+            seen.add(text)
+            chosen.append(document_id)
+    return chosen

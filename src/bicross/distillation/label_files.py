@@ -1,0 +1,92 @@
+"""The files that labels are read from, line by line; a broken line is named by file and number."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from bicross.errors import ReadError
+
+
+def read_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Rows of a jsonl or csv file with their line numbers, counted from 1; empty lines are passed over.
+
+    Raises:
+        ReadError: The file is missing, isn't UTF-8, or a line isn't a JSON object or has another number of columns.
+    """
+    rows = _csv_rows(path) if path.suffix == ".csv" else _json_rows(path)
+    try:
+        yield from rows
+    except FileNotFoundError:
+        raise ReadError(f"{path} is missing. Labels need it; check the path and the split's name.") from None
+    except UnicodeDecodeError as error:
+        raise ReadError(f"{path} must be UTF-8 text; got {error.reason} at byte {error.start}.") from None
+
+
+def _json_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    with path.open(encoding="utf-8") as file:
+        for line, text in enumerate(file, start=1):
+            if not text.strip():
+                continue
+            try:
+                row = json.loads(text)
+            except json.JSONDecodeError as error:
+                raise ReadError(f"{path}, line {line}: not JSON ({error.msg}).") from None
+            if not isinstance(row, dict):
+                raise ReadError(f"{path}, line {line}: a line must be a JSON object; got {type(row).__name__}.")
+            yield line, row
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file, strict=True)
+        try:
+            for row in reader:
+                # DictReader files surplus values under the key None and fills missing ones with None.
+                if None in row or None in row.values():
+                    columns = len(reader.fieldnames or ())
+                    raise ReadError(f"{path}, line {reader.line_num}: a row must have {columns} columns.")
+                yield reader.line_num, row
+        except csv.Error as error:
+            raise ReadError(f"{path}, line {reader.line_num}: not CSV ({error}).") from None
+
+
+def read_texts(path: Path, *, titles: bool) -> tuple[dict[str, str], dict[str, str]]:
+    """Texts of a BEIR corpus or query file, and titles, both by id.
+
+    Returns:
+        The texts, with the title in front where ``titles`` asks for it; and the titles that there are.
+    """
+    texts: dict[str, str] = {}
+    found: dict[str, str] = {}
+    for line, row in read_rows(path):
+        text_id, text, title = row.get("_id"), row.get("text"), row.get("title") or ""
+        if not (isinstance(text_id, str) and isinstance(text, str) and isinstance(title, str)):
+            raise ReadError(f"{path}, line {line}: '_id', 'text' and 'title' must be strings; got {row!r:.200}.")
+        texts[text_id] = f"{title} {text}" if titles and title else text
+        if title:
+            found[text_id] = title
+    return texts, found
+
+
+def read_qrels(path: Path) -> Iterator[tuple[str, str, int]]:
+    """Judgments of a BEIR qrels file (tab-separated, one header line): query id, document id, grade."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise ReadError(f"{path} is missing. Labels need it; check the path and the split's name.") from None
+    for line, text in enumerate(lines[1:], start=2):
+        if not text.strip():
+            continue
+        parts = text.split("\t")
+        try:
+            query_id, document_id, grade = parts
+            yield query_id, document_id, int(grade)
+        except ValueError:
+            raise ReadError(
+                f"{path}, line {line}: a judgment is query id, document id and whole-number grade, "
+                f"separated by tabs; got {text!r:.200}."
+            ) from None

@@ -1,0 +1,98 @@
+"""Loads the weights that a reranker starts from, and writes the folder that it ends as."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+
+_IDENTITY = "torch.nn.modules.linear.Identity"
+
+
+def load_base(base: str | Path, *, seed: int, dropout: float) -> tuple[Any, Tokenizer]:
+    """A sequence-classification model with one label on the weights of ``base``, in float32, and its tokenizer.
+
+    Args:
+        base: Folder or hub name.
+        seed: Of the new output layer, where ``base`` has none.
+        dropout: Of hidden states and attention while training, where the architecture knows them by the usual names.
+    """
+    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+    config = AutoConfig.from_pretrained(str(base), num_labels=1)
+    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
+        if getattr(config, name, None) is not None:
+            setattr(config, name, dropout)
+    torch.manual_seed(seed)
+    gpu = torch.cuda.is_available()
+    model = AutoModelForSequenceClassification.from_pretrained(
+        str(base),
+        config=config,
+        dtype=torch.float32,
+        # Measured on a CPU under bf16 autocast, training: eager 2,870 tokens a second, sdpa 2,400.
+        attn_implementation="sdpa" if gpu else "eager",
+    )
+    tokenizer = Tokenizer.from_str(AutoTokenizer.from_pretrained(str(base)).backend_tokenizer.to_str())
+    return model.to("cuda" if gpu else "cpu"), tokenizer
+
+
+def write_model(folder: Path, model: Any, tokenizer: Tokenizer, *, max_length: int, extras: Mapping[str, Any]) -> None:
+    """Writes a cross-encoder's folder: half-precision safetensors that load in sentence-transformers too.
+
+    Args:
+        folder: Made where it is missing; files of the same names are replaced.
+        model: A sequence-classification model with one label.
+        tokenizer: The model's.
+        max_length: The limit in tokens of a pair that the folder states.
+        extras: Content of ``bicross.json``.
+    """
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    config = model.config.to_diff_dict()
+    for runtime in ("_attn_implementation", "attn_implementation", "transformers_version"):
+        config.pop(runtime, None)
+    config |= {
+        "architectures": [type(model).__name__],
+        "id2label": {"0": "LABEL_0"},
+        "label2id": {"LABEL_0": 0},
+        # The file holds float16; without this line transformers computes in it.
+        "dtype": "float32",
+        "sentence_transformers": {"activation_fn": _IDENTITY},
+    }
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    _write_json(folder / "config.json", config)
+    _write_json(folder / "bicross.json", extras)
+    _write_json(folder / "tokenizer_config.json", _tokenizer_config(tokenizer, max_length))
+    (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
+    weights = {name: value.detach().cpu().half().contiguous() for name, value in model.state_dict().items()}
+    part = folder / "model.safetensors.part"
+    save_file(weights, part, metadata={"format": "pt"})
+    part.replace(folder / "model.safetensors")
+
+
+def _tokenizer_config(tokenizer: Tokenizer, max_length: int) -> dict[str, Any]:
+    special = {
+        "unk_token": "[UNK]",
+        "sep_token": "[SEP]",
+        "pad_token": "[PAD]",
+        "cls_token": "[CLS]",
+        "mask_token": "[MASK]",
+    }
+    known = {name: token for name, token in special.items() if tokenizer.token_to_id(token) is not None}
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": max_length,
+        # Without this line other libraries give every token the type 0, and the scores are others.
+        "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+        **known,
+    }
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,75 @@
+"""Pairs into padded batches without waste, and scores out of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from bicross.encoding.batching import pad, plan_batches
+from bicross.types import Floats
+
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+
+
+def has_bf16() -> bool:
+    """Whether this machine multiplies in bfloat16 natively, so that using it saves time."""
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported())
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def pack(
+    tokenizer: Tokenizer, pairs: Sequence[tuple[str, str]], chunk_tokens: int
+) -> tuple[list[dict[str, Tensor]], Tensor]:
+    """Tokenises pairs and fills batches of pairs of similar length, each padded to its longest.
+
+    Args:
+        tokenizer: With truncation set and padding off.
+        pairs: Query and text.
+        chunk_tokens: Padded tokens of a batch, at most; a longer pair is alone.
+
+    Returns:
+        The batches, whose tensors have the shape (pairs of the batch, longest pair); and where in them the i-th pair
+        went. **Shape:** (pairs,).
+    """
+    encodings = tokenizer.encode_batch([tuple(pair) for pair in pairs])
+    chunks, order = [], []
+    for rows in plan_batches([len(encoding) for encoding in encodings], chunk_tokens):
+        order += rows.tolist()
+        ids, mask = pad([encodings[i].ids for i in rows], 0)
+        types, _ = pad([encodings[i].type_ids for i in rows], 0)
+        chunks.append({name: torch.from_numpy(rows) for name, rows in zip(_INPUTS, (ids, mask, types), strict=True)})
+    place = torch.zeros(len(order), dtype=torch.long)
+    place[torch.tensor(order, dtype=torch.long)] = torch.arange(len(order))
+    return chunks, place
+
+
+@torch.inference_mode()
+def score_pairs(
+    model: nn.Module, tokenizer: Tokenizer, pairs: Sequence[tuple[str, str]], *, max_length: int, bf16: bool
+) -> Floats:
+    """Scores pairs in batches sorted by length.
+
+    Args:
+        model: With one label.
+        tokenizer: The model's; its truncation is set here.
+        pairs: Query and text.
+        max_length: Tokens of a pair.
+        bf16: Whether to multiply in bfloat16.
+
+    Returns:
+        Logits. **Shape:** (pairs,).
+    """
+    model.eval()
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length)
+    chunks, place = pack(tokenizer, pairs, 4096)
+    device = next(model.parameters()).device
+    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        logits = [model(**{k: v.to(device) for k, v in chunk.items()}).logits[:, 0].float().cpu() for chunk in chunks]
+    result: Floats = (torch.cat(logits)[place] if logits else torch.zeros(0)).numpy()
+    return result

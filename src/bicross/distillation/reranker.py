@@ -1,0 +1,263 @@
+"""Trains a cross-encoder from labels: mines hard negatives, trains, chooses on held-out queries, writes the model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from bicross.distillation import losses
+from bicross.distillation.candidates import Candidates, mine_candidates, sample_negatives
+from bicross.distillation.held_out import Reranked, choose_weight, split_held_out, weight_curve
+from bicross.distillation.labels import Labels
+from bicross.distillation.model_folder import load_base, write_model
+from bicross.distillation.packing import has_bf16, score_pairs
+from bicross.distillation.trainer import Group, TrainingSettings, load_weights, train_groups
+from bicross.errors import ConfigurationError
+from bicross.types import Encoder
+
+logger = logging.getLogger(__name__)
+_LOSSES = {"listwise": losses.listwise_cross_entropy, "bce": losses.binary_cross_entropy}
+
+
+@dataclass(frozen=True, slots=True)
+class RerankerReport:
+    """What a training run came to, on the held-out queries.
+
+    Attributes:
+        folder: The model's folder.
+        epoch: The epoch that was chosen, counted from 1.
+        stage1_weight: The first stage's share in the final score, from 0 to 1.
+        ndcg: nDCG@10 by set, of the ``first_stage``, the ``cross_encoder`` alone and ``both`` at that weight.
+        queries: Queries by set that were trained on.
+        held_out: Queries by set that the choice was made on.
+    """
+
+    folder: Path
+    epoch: int
+    stage1_weight: float
+    ndcg: dict[str, dict[str, float]]
+    queries: dict[str, int]
+    held_out: dict[str, int]
+
+
+def train_reranker(
+    data: Labels | Sequence[Labels],
+    *,
+    out: str | Path,
+    base: str | Path,
+    bi_encoder: Encoder,
+    loss: Literal["listwise", "bce"] = "listwise",
+    negatives: int = 4,
+    window: tuple[int, int] = (3, 60),
+    candidates: int = 100,
+    epochs: int = 1,
+    held_out: int = 100,
+    weight_tolerance: float = 0.0,
+    inference_length: int = 256,
+    settings: TrainingSettings | None = None,
+    run_folder: str | Path | None = None,
+) -> RerankerReport:
+    """Trains a cross-encoder that reorders what ``bi_encoder`` finds.
+
+    The same call goes on where an earlier one was killed: mined candidates, checkpoints and held-out scores are in
+    ``run_folder``.
+
+    Args:
+        data: One labelled set, or several that are mixed; each is searched by itself.
+        out: The model's folder; written at the end.
+        base: Folder or hub name of the weights to start from; a bi-encoder's will do.
+        bi_encoder: Finds the hard negatives, and the candidates of the held-out queries.
+        loss: ``listwise`` compares a query's candidates with each other, ``bce`` judges each by itself.
+        negatives: For each query and epoch, drawn anew every epoch.
+        window: Ranks that the negatives come from, counted from 1.
+        candidates: How many the held-out queries have reranked.
+        epochs: How often every query is seen. The best of them on the held-out queries is kept.
+        held_out: Queries of every set that are trained on by no epoch and that epoch and weight are chosen on.
+        weight_tolerance: nDCG@10 that may be given up for a larger weight of the first stage; see `choose_weight`.
+        inference_length: The model's limit in tokens of a pair; held-out pairs are scored with it.
+        settings: Batch size, learning rate, training length and seed.
+        run_folder: Where the run's state is kept; by default beside ``out``, with ``.run`` added.
+
+    Returns:
+        What was chosen and how good it is. The folder holds it too, in ``bicross.json``.
+
+    Raises:
+        ConfigurationError: Arguments make no sense, or ``run_folder`` holds a run with other settings or data.
+        MissingExtraError: accelerate isn't installed.
+    """
+    sets = [data] if isinstance(data, Labels) else list(data)
+    settings = settings or TrainingSettings()
+    _check(sets, loss, negatives, window, candidates, epochs, held_out)
+    out = Path(out)
+    run = Path(run_folder) if run_folder is not None else out.with_name(f"{out.name}.run")
+    recipe: dict[str, Any] = {
+        "trained_on": [labels.name for labels in sets],
+        "base": Path(base).name,
+        "bi_encoder": bi_encoder.document_fingerprint,
+        "loss": loss,
+        "negatives": negatives,
+        "window": list(window),
+        "candidates": candidates,
+        "epochs": epochs,
+        "held_out": held_out,
+        "weight_tolerance": weight_tolerance,
+        "inference_length": inference_length,
+        "training": {k: v for k, v in asdict(settings).items() if k not in {"show_progress", "save_steps"}},
+    }
+    _claim(run, {**recipe, "data": [labels.fingerprint for labels in sets]})
+    parts = [split_held_out(labels, held_out, seed=settings.seed) for labels in sets]
+    mined = [mine_candidates(train, bi_encoder, top_k=max(window[1], 1), folder=run) for train, _ in parts]
+    tests = [(test, mine_candidates(test, bi_encoder, top_k=candidates, folder=run)) for _, test in parts]
+    model, tokenizer = load_base(base, seed=settings.seed, dropout=settings.dropout)
+    order = [
+        _epoch([(t, c) for (t, _), c in zip(parts, mined, strict=True)], epoch, negatives, window, settings.seed)
+        for epoch in range(epochs)
+    ]
+    checkpoints = train_groups(model, tokenizer, order, loss=_LOSSES[loss], folder=run, settings=settings)
+    epoch, curve = _best_epoch(model, tokenizer, checkpoints, tests, inference_length, settings)
+    load_weights(model, checkpoints[epoch])
+    weight = choose_weight(curve, tolerance=weight_tolerance)
+    report = RerankerReport(
+        folder=out,
+        epoch=epoch + 1,
+        stage1_weight=weight,
+        ndcg={
+            labels.name: {
+                "first_stage": curve[1.0][labels.name],
+                "cross_encoder": curve[0.0][labels.name],
+                "both": curve[weight][labels.name],
+            }
+            for labels in sets
+        },
+        queries={train.name: len(train.queries) for train, _ in parts},
+        held_out={test.name: len(test.queries) for _, test in parts},
+    )
+    chosen = {"epoch": report.epoch, "queries": report.queries, "held_out_ndcg": report.ndcg}
+    extras = {"stage1_weight": weight, "stage1_scale": "candidates", **recipe, **chosen}
+    write_model(out, model, tokenizer, max_length=inference_length, extras=extras)
+    return report
+
+
+def _check(
+    sets: list[Labels],
+    loss: str,
+    negatives: int,
+    window: tuple[int, int],
+    candidates: int,
+    epochs: int,
+    held_out: int,
+) -> None:
+    if not sets:
+        raise ConfigurationError("data needs at least one labelled set; got none.")
+    if len({labels.name for labels in sets}) < len(sets):
+        names = [labels.name for labels in sets]
+        raise ConfigurationError(f"Sets that are trained on together need different names; got {names!r}.")
+    if loss not in _LOSSES:
+        raise ConfigurationError(f"loss must be one of {sorted(_LOSSES)!r}; got {loss!r}.")
+    if not 1 <= window[0] <= window[1]:
+        raise ConfigurationError(f"window must be two ranks, first <= last, counted from 1; got {window!r}.")
+    for name, value in (
+        ("negatives", negatives),
+        ("candidates", candidates),
+        ("epochs", epochs),
+        ("held_out", held_out),
+    ):
+        if value < 1:
+            raise ConfigurationError(f"{name} must be at least 1; got {value!r}.")
+
+
+def _claim(run: Path, recipe: dict[str, Any]) -> None:
+    """Writes what the folder's run is about, or refuses to go on with something else."""
+    run.mkdir(parents=True, exist_ok=True)
+    path, text = run / "run.json", json.dumps(recipe, indent=2)
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise ConfigurationError(
+            f"A run goes on with the settings and data that it began with; {str(run)!r} holds another run. "
+            "Repeat the earlier call, name another run_folder, or delete this one."
+        )
+    path.write_text(text, encoding="utf-8")
+
+
+def _epoch(
+    sets: list[tuple[Labels, Candidates]], epoch: int, negatives: int, window: tuple[int, int], seed: int
+) -> list[Group]:
+    """All queries of all sets in a new order with new negatives. Queries for which none are found are left out."""
+    rng = np.random.default_rng((seed, epoch))
+    groups = []
+    for labels, mined in sets:
+        for query_id, query in labels.queries.items():
+            drawn = sample_negatives(labels, mined, query_id, count=negatives, window=window, rng=rng)
+            positive = query.positives[int(rng.integers(len(query.positives)))]
+            texts = tuple(labels.documents[document_id] for document_id in (positive, *drawn))
+            if drawn:
+                groups.append(Group(query.text, texts, (1.0,) + (0.0,) * len(drawn)))
+    return [groups[i] for i in rng.permutation(len(groups)).tolist()]
+
+
+def _best_epoch(
+    model: Any,
+    tokenizer: Tokenizer,
+    checkpoints: list[Path],
+    tests: list[tuple[Labels, Candidates]],
+    max_length: int,
+    settings: TrainingSettings,
+) -> tuple[int, dict[float, dict[str, float]]]:
+    """The epoch whose best weighted sum is best on the held-out queries, counted from 0, and its curve of weights."""
+    best: tuple[float, int, dict[float, dict[str, float]]] | None = None
+    for epoch, checkpoint in enumerate(checkpoints):
+        load_weights(model, checkpoint)
+        results = []
+        for labels, mined in tests:
+            kept = checkpoint / f"held-out-{hashlib.sha256(labels.name.encode()).hexdigest()[:12]}.npy"
+            results.append(
+                rerank(model, tokenizer, labels, mined, max_length=max_length, bf16=settings.bf16, keep=kept)
+            )
+        curve = weight_curve(results)
+        height = max(float(np.mean(list(by_set.values()))) for by_set in curve.values())
+        logger.info("epoch %d: held-out nDCG@10 %.4f", epoch + 1, height)
+        if best is None or height > best[0]:
+            best = (height, epoch, curve)
+    assert best is not None  # epochs >= 1 was checked
+    return best[1], best[2]
+
+
+def rerank(
+    model: Any,
+    tokenizer: Tokenizer,
+    labels: Labels,
+    mined: Candidates,
+    *,
+    max_length: int,
+    bf16: bool | None = None,
+    keep: Path | None = None,
+) -> Reranked:
+    """Scores every query's candidates.
+
+    Args:
+        model: With one label.
+        tokenizer: The model's.
+        labels: The queries.
+        mined: Their candidates.
+        max_length: Tokens of a pair.
+        bf16: None takes bfloat16 where the hardware has it.
+        keep: A file for the scores, read where it exists.
+    """
+    if keep is not None and keep.exists():
+        cross = np.load(keep)
+    else:
+        pairs = [(q.text, labels.documents[d]) for i, q in labels.queries.items() for d in mined.of(i)]
+        use_bf16 = has_bf16() if bf16 is None else bf16
+        cross = score_pairs(model, tokenizer, pairs, max_length=max_length, bf16=use_bf16).reshape(mined.scores.shape)
+        if keep is not None:
+            np.save(keep, cross)
+    gains = [[float(d in q.positives) for d in mined.of(i)] for i, q in labels.queries.items()]
+    relevant = np.array([len(q.positives) for q in labels.queries.values()])
+    return Reranked(labels.name, mined.scores, cross, np.array(gains, dtype=np.float32), relevant)

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import math
+
+import ir_measures
+import numpy as np
+import pytest
+
+from bicross.distillation.held_out import Reranked, choose_weight, ndcg_at_10, weight_curve, weighted_sums
+
+
+def test_weighted_sums_by_hand() -> None:
+    first, cross = np.array([[0.9, 0.7, 0.5]] * 2, np.float32), np.array([[0.0, 6.0, 3.0]] * 2, np.float32)
+    # Both have three evenly spaced values: the first stage's, on the second's scale, are 6, 3 and 0.
+    assert weighted_sums(first, cross, 0.5) == pytest.approx(np.array([[3.0, 4.5, 1.5]] * 2), abs=1e-6)
+    assert weighted_sums(first[:0], cross[:0], 0.5).shape == (0, 3)
+
+
+def test_ndcg_equals_ir_measures() -> None:
+    rng = np.random.default_rng(1)
+    scores, gains = rng.normal(size=(20, 30)), (rng.random((20, 30)) < 0.1).astype(np.float32)
+    relevant = gains.sum(axis=1).astype(np.int64) + 1  # one relevant document wasn't found
+    qrels = [ir_measures.Qrel(str(q), f"d{d}", 1) for q in range(20) for d in range(30) if gains[q, d]]
+    qrels += [ir_measures.Qrel(str(q), "missing", 1) for q in range(20)]
+    run = [ir_measures.ScoredDoc(str(q), f"d{d}", scores[q, d]) for q in range(20) for d in range(30)]
+    wanted = {row.query_id: row.value for row in ir_measures.iter_calc([ir_measures.nDCG @ 10], qrels, run)}
+    assert ndcg_at_10(scores, gains, relevant) == pytest.approx([wanted[str(q)] for q in range(20)], abs=1e-6)
+
+
+def test_the_curve_and_the_choice() -> None:
+    one = Reranked(
+        "s",
+        np.array([[2.0, 1.0]], np.float32),
+        np.array([[0.0, 4.0]], np.float32),
+        np.array([[0.0, 1.0]], np.float32),
+        np.array([1]),
+    )
+    curve = weight_curve([one])
+    assert curve[0.0]["s"] == 1.0
+    assert curve[1.0]["s"] == pytest.approx(1 / math.log2(3))
+    assert choose_weight(curve) == 0.45  # the largest of the best: the stages cancel out at 0.5
+    assert choose_weight(curve, tolerance=0.5) == 1.0

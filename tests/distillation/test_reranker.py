@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import functools
+import json
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from bicross.distillation import trainer as trainer_module
+from bicross.distillation.labels import Labels
+from bicross.distillation.model_folder import load_base
+from bicross.distillation.packing import pack, score_pairs
+from bicross.distillation.reranker import train_reranker
+from bicross.distillation.trainer import Group, TrainingSettings, train_groups
+from bicross.errors import ConfigurationError
+
+SETTINGS = TrainingSettings(
+    batch_size=8, learning_rate=5e-3, max_length=32, save_steps=2, dropout=0.1, bf16=False, show_progress=False
+)
+
+
+def run(toy: Labels, base: Path, encoder, out: Path, **changes):
+    arguments = {"negatives": 3, "window": (1, 30), "candidates": 20, "epochs": 3, "held_out": 12}
+    return train_reranker(
+        toy,
+        out=out,
+        base=base,
+        bi_encoder=encoder,
+        inference_length=32,
+        **{"settings": SETTINGS, **arguments, **changes},
+    )
+
+
+@pytest.mark.parametrize("loss", ["listwise", "bce"])
+def test_training_beats_the_first_stage_on_a_task_it_cannot_do(
+    toy: Labels, base: Path, encoder, tmp_path, loss
+) -> None:
+    report = run(toy, base, encoder, tmp_path / "model", loss=loss, epochs=12)
+    figures = report.ndcg["toy"]
+    assert figures["cross_encoder"] > figures["first_stage"] + 0.1
+    assert figures["both"] >= max(figures["cross_encoder"], figures["first_stage"])
+    assert report.held_out == {"toy": 12}
+    assert report.queries["toy"] + 12 <= len(toy.queries)
+
+
+def test_the_folder_loads_in_sentence_transformers_with_equal_scores(
+    toy: Labels, base: Path, encoder, tmp_path
+) -> None:
+    from sentence_transformers import CrossEncoder
+
+    out = tmp_path / "model"
+    report = run(toy, base, encoder, out)
+    assert {path.name for path in out.iterdir()} == {
+        "bicross.json",
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
+    assert {value.dtype for value in load_file(out / "model.safetensors").values()} == {torch.float16}
+    kept = json.loads((out / "bicross.json").read_text())
+    assert kept["stage1_weight"] == report.stage1_weight
+    assert kept["stage1_scale"] == "candidates"
+    assert kept["trained_on"] == ["toy"]
+    assert kept["held_out_ndcg"] == report.ndcg
+    theirs = CrossEncoder(str(out), device="cpu")
+    assert theirs.max_seq_length == 32
+    pairs = [("w1 w2", text) for text in toy.documents.values()] + [("w1", ""), ("", " ".join(["w3"] * 90))]
+    model, tokenizer = load_base(out, seed=0, dropout=0.0)
+    ours = score_pairs(model, tokenizer, pairs, max_length=32, bf16=False)
+    assert np.abs(ours - theirs.predict(pairs)).max() < 1e-5
+
+
+def test_an_interrupted_run_ends_as_the_unbroken_one(toy, base, encoder, tmp_path, monkeypatch) -> None:
+    whole = run(toy, base, encoder, tmp_path / "whole")
+    training_step = trainer_step_counter(monkeypatch, stop_at=8)
+    with pytest.raises(KeyboardInterrupt):
+        run(toy, base, encoder, tmp_path / "broken")
+    folder = tmp_path / "broken.run"
+    assert [path.name for path in folder.glob("checkpoint-*/complete")]
+    # What a kill in the middle of writing leaves behind.
+    (folder / "checkpoint-999").mkdir()
+    (folder / "checkpoint-999" / "model.safetensors").write_bytes(b"half")
+    monkeypatch.undo()
+    calls = encoder.calls
+    resumed = run(toy, base, encoder, tmp_path / "broken")
+    assert encoder.calls == calls  # nothing was mined twice
+    assert training_step["taken"] == 8
+    assert replace(resumed, folder=whole.folder) == whole
+    a, b = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "broken"))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def trainer_step_counter(monkeypatch: pytest.MonkeyPatch, *, stop_at: int) -> dict[str, int]:
+    forward, count = trainer_module.GroupScorer.forward, {"taken": 0}
+
+    @functools.wraps(forward)  # the Trainer looks at the signature
+    def counted(self, *args, **kwargs):
+        if count["taken"] == stop_at:
+            signal.raise_signal(signal.SIGINT)
+        count["taken"] += 1
+        return forward(self, *args, **kwargs)
+
+    monkeypatch.setattr(trainer_module.GroupScorer, "forward", counted)
+    return count
+
+
+def test_a_finished_run_is_not_repeated_and_a_different_one_refused(toy, base, encoder, tmp_path, monkeypatch) -> None:
+    first = run(toy, base, encoder, tmp_path / "model", epochs=1)
+    count = trainer_step_counter(monkeypatch, stop_at=10**9)
+    assert run(toy, base, encoder, tmp_path / "model", epochs=1) == first
+    assert count["taken"] == 0
+    with pytest.raises(ConfigurationError, match="holds another run"):
+        run(toy, base, encoder, tmp_path / "model", epochs=2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"loss": "hinge"}, "loss must be one of.*'hinge'"),
+        ({"window": (5, 4)}, r"window must be two ranks.*\(5, 4\)"),
+        ({"negatives": 0}, "negatives must be at least 1; got 0"),
+        ({"held_out": 0}, "held_out must be at least 1; got 0"),
+        ({"settings": replace(SETTINGS, batch_size=1000)}, "batch_size=1000"),
+    ],
+)
+def test_arguments_that_make_no_sense(toy, base, encoder, tmp_path, changes, message) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        run(toy, base, encoder, tmp_path / "model", **changes)
+    with pytest.raises(ConfigurationError, match="at least one labelled set"):
+        run([], base, encoder, tmp_path / "model")
+    with pytest.raises(ConfigurationError, match="different names"):
+        run([toy, toy], base, encoder, tmp_path / "model")
+
+
+def test_packing_pads_little_and_keeps_the_order(base: Path) -> None:
+    model, tokenizer = load_base(base, seed=0, dropout=0.0)
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(32)
+    pairs = [("w1", " ".join(["w2"] * length)) for length in (9, 1, 30, 4, 2, 60)]
+    chunks, place = pack(tokenizer, pairs, 40)
+    assert all(chunk["input_ids"].numel() <= 40 for chunk in chunks)
+    lengths = torch.cat([chunk["attention_mask"].sum(dim=1) for chunk in chunks])[place]
+    assert lengths.tolist() == [13, 5, 32, 8, 6, 32]
+    alone = [float(score_pairs(model, tokenizer, [pair], max_length=32, bf16=False)[0]) for pair in pairs]
+    assert score_pairs(model, tokenizer, pairs, max_length=32, bf16=False) == pytest.approx(alone, abs=1e-6)
+    assert score_pairs(model, tokenizer, [], max_length=32, bf16=False).shape == (0,)
+
+
+def test_groups_of_different_width_train_together(base: Path, tmp_path: Path) -> None:
+    from bicross.distillation.losses import listwise_cross_entropy
+
+    model, tokenizer = load_base(base, seed=0, dropout=0.0)
+    groups = [Group("w1", ("w1 w2", "w3"), (1.0, 0.0)), Group("w2", ("w2", "w4", "w5 w6"), (1.0, 0.0, 0.0))] * 4
+    before = [parameter.clone() for parameter in model.parameters()]
+    ends = train_groups(
+        model,
+        tokenizer,
+        [groups],
+        loss=listwise_cross_entropy,
+        folder=tmp_path,
+        settings=replace(SETTINGS, batch_size=4),
+    )
+    assert [path.name for path in ends] == ["checkpoint-2"]
+    assert any(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
