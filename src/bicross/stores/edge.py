@@ -25,7 +25,7 @@ from bicross.stores.transport import Point, Row, Transport, as_lists, translate
 from bicross.types import Floats
 
 _DISTANCES = {"cosine": edge.Distance.Cosine, "dot": edge.Distance.Dot}
-_FLUSH_EVERY = 64 * 1024 * 1024
+_FLUSH_EVERY = 256 * 1024 * 1024
 
 
 class SharedShard:
@@ -67,29 +67,22 @@ class SharedShard:
     def _load(self) -> None:
         folder = self.folder
         header = folder.read_header()
-        if header is None and folder.shard.exists():
-            self._clear_unborn()
-        elif header is not None:
-            if not folder.shard.exists():
-                raise _damaged(folder.path, "its shard is missing")
-            with edge_errors(folder.path, "open"):
-                shard = edge.EdgeShard.load(str(folder.shard), _config(header))
-                count, expected = shard.count(edge.CountRequest()), folder.sealed_count()
-                if expected is not None and count != expected:
-                    shard.close()
-                    raise _damaged(folder.path, f"it opens with {count} passages, and had {expected} when last closed")
-            self._shard, self.header, self._sealed = shard, header, expected is not None
-
-    def _clear_unborn(self) -> None:
-        """Remove a shard whose maker was killed before it wrote the sidecar; nothing in it was acknowledged."""
-        path = self.folder.path
-        with edge_errors(path, "open"):
-            shard = edge.EdgeShard.load(str(self.folder.shard))
-            count = shard.count(edge.CountRequest())
-            shard.close()
-        if count:
-            raise _damaged(path, f"{SIDECAR} is missing, though the shard holds {count} passages")
-        shutil.rmtree(self.folder.shard)
+        if header is None:
+            if folder.is_unborn():
+                shutil.rmtree(folder.shard, ignore_errors=True)
+            elif folder.shard.exists():
+                raise _damaged(folder.path, f"its {SIDECAR} is missing")
+            return
+        if not folder.shard.exists():
+            raise _damaged(folder.path, "its shard is missing")
+        folder.finish_birth()
+        with edge_errors(folder.path, "open"):
+            shard = edge.EdgeShard.load(str(folder.shard), _config(header))
+            count, expected = shard.count(edge.CountRequest()), folder.sealed_count()
+            if expected is not None and count != expected:
+                shard.close()
+                raise _damaged(folder.path, f"it opens with {count} passages, and had {expected} when last closed")
+        self._shard, self.header, self._sealed = shard, header, expected is not None
 
     def create(self, header: Header) -> Header:
         """Make the collection, unless there is one."""
@@ -100,12 +93,20 @@ class SharedShard:
             self.folder.lock()
             try:
                 self.folder.check_space(0)
-                self.folder.install(lambda path: _make(path, header), header)
-                self._load()
+                self.folder.install(lambda path: self._make(path, header), header)
+                self.header = header
             finally:
-                if self._shard is None:
+                if self.header is None:
+                    self._shard = None
                     self.folder.unlock()
             return header
+
+    def _make(self, path: Path, header: Header) -> None:
+        with edge_errors(self.folder.path, "create"):
+            self._shard = edge.EdgeShard.create(str(path), _config(header))
+            for field in INDEXED_FIELDS:
+                self._shard.update(edge.UpdateOperation.create_field_index(field, edge.PayloadSchemaType.Keyword))
+            self._shard.flush()
 
     def write_header(self, header: Header) -> None:
         """Replace the sidecar."""
@@ -402,15 +403,6 @@ def _config(header: Header) -> edge.EdgeConfig:
         vectors={"": edge.EdgeVectorParams(size=header.dimension, distance=_DISTANCES[header.distance])},
         sparse_vectors={SPARSE: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)},
     )
-
-
-def _make(path: Path, header: Header) -> None:
-    with edge_errors(path.parent, "create"):
-        shard = edge.EdgeShard.create(str(path), _config(header))
-        for field in INDEXED_FIELDS:
-            shard.update(edge.UpdateOperation.create_field_index(field, edge.PayloadSchemaType.Keyword))
-        shard.flush()
-        shard.close()
 
 
 def _selection(fields: Sequence[str] | None) -> bool | list[str]:

@@ -241,15 +241,15 @@ def _string_nodes(path: Path, strings: tuple[str, ...]) -> list[Node]:
 
 
 def _number(path: Path, value: int | float) -> Node:
-    if isinstance(value, int):
-        if abs(value) <= _EXACT_INTEGERS:
-            return Numbers(path, {"gte": float(value), "lte": float(value)})
+    if isinstance(value, int) and abs(value) > _EXACT_INTEGERS:
         return Exactly(path, value) if -(2**63) <= value < 2**63 else NOTHING
-    _finite(path, value)
-    if survives_json(value):
-        return Numbers(path, {"gte": value, "lte": value})
-    # Qdrant's JSON reader may have moved the stored number by up to two units in the last place.
-    return Numbers(path, {"gte": value - 2 * math.ulp(value), "lte": value + 2 * math.ulp(value)})
+    number = _finite(path, value)
+    return Numbers(path, {"gte": number - _slack(number), "lte": number + _slack(number)})
+
+
+def _slack(number: float) -> float:
+    """How far Qdrant's JSON reader may have moved a number that was stored: two units in the last place."""
+    return 0.0 if survives_json(number) else 2 * math.ulp(number)
 
 
 def _finite(path: Path, value: int | float) -> float:
@@ -268,7 +268,9 @@ def _ordering(path: Path, sign: str, value: Any) -> Node:
     if isinstance(value, (str, date)):
         return Dates(path, {_BOUNDS[sign]: _instant(value)})
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return Numbers(path, {_BOUNDS[sign]: _finite(path, value)})
+        number = _finite(path, value)
+        outwards = sign in (">", "<=")  # so that what counts as equal is left out of > and <, and is part of >= and <=
+        return Numbers(path, {_BOUNDS[sign]: number + (_slack(number) if outwards else -_slack(number))})
     raise FilterError(
         f"{sign!r} takes a number, a datetime or an ISO date; got {value!r} for field {'.'.join(path)!r}."
     )

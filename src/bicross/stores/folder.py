@@ -19,6 +19,7 @@ SIDECAR = "bicross.json"
 _SHARD = "shard"
 _LOCK = "lock"
 _SEAL = "closed.json"
+_UNBORN = "unborn"
 _DROPPED = "~dropped-"  # no legal collection name begins so
 _RESERVE = 256 * 1024 * 1024
 
@@ -117,15 +118,23 @@ class Folder:
             raise self.refusal(error) from error
 
     def install(self, make: Callable[[Path], None], header: Header) -> None:
-        """Build a shard beside its place, move it there, and only then write the sidecar."""
-        building = self.path / f"{_SHARD}.new"
+        """Build the shard and write the sidecar; a marker tells a half-built shard from one whose sidecar is lost."""
         try:
-            shutil.rmtree(building, ignore_errors=True)
-            make(building)
-            building.rename(self.shard)
+            (self.path / _UNBORN).touch()
+            _sync_folder(self.path)
+            make(self.shard)
+            self.write_header(header)
+            self.finish_birth()
         except OSError as error:
             raise self.refusal(error) from error
-        self.write_header(header)
+
+    def finish_birth(self) -> None:
+        """Take the marker away: from now on, a shard without a sidecar is damage."""
+        (self.path / _UNBORN).unlink(missing_ok=True)
+
+    def is_unborn(self) -> bool:
+        """Whether a process was killed in `install`; nothing in the shard was acknowledged then."""
+        return (self.path / _UNBORN).exists() and not (self.path / SIDECAR).exists()
 
     def seal(self, count: int) -> None:
         """Note, on closing, how many passages there are: a damaged shard may open with fewer and say nothing."""
