@@ -1,0 +1,40 @@
+"""Real models, real engines, real processes. Test data is sought in $BICROSS_DATA, else beside the checkout."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    folder = Path(os.environ.get("BICROSS_DATA") or ROOT.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"no test data: {folder} doesn't exist; set BICROSS_DATA")
+    return folder
+
+
+@pytest.fixture
+def bicross(tmp_path: Path) -> Run:
+    """The command line as a user runs it, in an empty folder."""
+
+    def run(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        command = [str(Path(sys.executable).with_name("bicross")), *arguments]
+        environment = os.environ | {"COLUMNS": "160", "NO_COLOR": "1"}
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+        if check:
+            assert done.returncode == 0, done.stderr
+        return done
+
+    return run
