@@ -5,30 +5,43 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from qdrant_client import QdrantClient
 
 from bicross.stores import ExactStore, QdrantStore, Store
 from bicross.types import Floats, Passage
 
+from .stub_server import serve
+
 SERVER = os.environ.get("QDRANT_URL")
-TRANSPORTS = ("exact", "edge", "client-memory", *(("server",) if SERVER else ()))
+TRANSPORTS = ("exact", "edge", "client-memory", "client-http", *(("server",) if SERVER else ()))
 
 
-def open_store(transport: str, folder: Path) -> Store:
-    """An empty store."""
-    if transport == "exact":
-        return ExactStore()
-    if transport == "edge":
-        return QdrantStore(path=folder / "store")
-    if transport == "client-memory":
-        from qdrant_client import QdrantClient
-
-        return QdrantStore(client=QdrantClient(":memory:"))
-    name = f"bicross-test-{uuid.uuid4().hex[:12]}"
-    return QdrantStore(url=SERVER, api_key=os.environ.get("QDRANT_API_KEY"), collection=name)
+@contextmanager
+def opened(transport: str, folder: Path) -> Iterator[Store]:
+    """An empty store; what it leaves is removed."""
+    with ExitStack() as stack:
+        store: Store
+        if transport == "exact":
+            store = ExactStore()
+        elif transport == "edge":
+            store = QdrantStore(path=folder / "store")
+        elif transport == "client-memory":
+            store = QdrantStore(client=QdrantClient(":memory:"))
+        elif transport == "client-http":
+            store = QdrantStore(url=stack.enter_context(serve()).url)
+        else:
+            name = f"bicross-test-{uuid.uuid4().hex[:12]}"
+            store = QdrantStore(url=SERVER, api_key=os.environ.get("QDRANT_API_KEY"), collection=name)
+        with store:
+            yield store
+        if transport == "server":
+            with QdrantStore(url=SERVER, api_key=os.environ.get("QDRANT_API_KEY"), collection=name) as again:
+                again.drop()
 
 
 @pytest.fixture
@@ -44,11 +57,8 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture(params=TRANSPORTS)
 def store(request: pytest.FixtureRequest, folder: Path) -> Iterator[Store]:
-    opened = open_store(request.param, folder)
-    yield opened
-    if request.param == "server":
-        opened.drop()
-    opened.close()
+    with opened(request.param, folder) as fresh:
+        yield fresh
 
 
 @pytest.fixture

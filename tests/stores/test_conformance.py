@@ -470,8 +470,8 @@ class TestLife:
         with ThreadPoolExecutor(16) as pool:
             readers = [pool.submit(read) for _ in range(16)]
             try:
-                for i in range(50, 200, 10):
-                    store.upsert(passages[i : i + 10], vectors[i : i + 10])
+                for i in range(50, 200, 30):
+                    store.upsert(passages[i : i + 30], vectors[i : i + 30])
                     assert store.search(vectors[i], 1)[0].passage.id == f"p{i}"
             finally:
                 done.set()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 import warnings
 import weakref
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
 from qdrant_client import QdrantClient, models
 from qdrant_client.common.client_exceptions import QdrantException, ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
@@ -95,7 +97,7 @@ class ClientTransport:
             return Verdict(error.status_code in _PASSING_STATUS, float(wish) if wish.isdecimal() else None)
         if isinstance(error, ResponseHandlingException):
             # A server that never answered isn't waited for: the address is wrong, or it isn't running.
-            return Verdict(self._answered and not isinstance(error.source, ValueError))
+            return Verdict(self._answered and not isinstance(error.source, ValidationError))
         return Verdict(isinstance(error, QdrantException))  # a 429 whose Retry-After is no number
 
     def _failure(self, action: str, error: Exception) -> StoreError:
@@ -105,10 +107,11 @@ class ClientTransport:
             if error.status_code in (401, 403):
                 return StoreError(f"{where}: {reason}. Check api_key.")
             return StoreError(f"{where}: {reason}.")
-        if isinstance(error, ResponseHandlingException):
-            if isinstance(error.source, ValueError):
-                return StoreError(f"{where}: what answers there doesn't speak Qdrant's protocol. Check the address.")
-            reason = str(error.source) or type(error.source).__name__
+        source = error.source if isinstance(error, ResponseHandlingException) else error
+        if isinstance(source, (ValidationError, json.JSONDecodeError, AssertionError)):
+            return StoreError(f"{where}: what answers there doesn't speak Qdrant's protocol. Check the address.")
+        if source is not error:
+            reason = str(source) or type(source).__name__
             return StoreError(f"{where}: no answer ({reason}). Check that a server runs at this address.")
         return StoreError(f"{where}: {str(error).rstrip('.') or type(error).__name__}.")
 
@@ -132,7 +135,11 @@ class ClientTransport:
                 for field in INDEXED_FIELDS:
                     client.create_payload_index(self._collection, field, models.PayloadSchemaType.KEYWORD, wait=True)
 
-        self._call("create", make)
+        try:
+            self._call("create", make)
+        except StoreError:
+            if self.header() is None:  # else another client was faster
+                raise
         return self.header() or header
 
     def write_header(self, header: Header) -> None:
@@ -141,7 +148,8 @@ class ClientTransport:
         self._header = header
 
     def drop(self) -> None:
-        self._call("drop", lambda client: client.delete_collection(self._collection))
+        with contextlib.suppress(CollectionNotFoundError):
+            self._call("drop", lambda client: client.delete_collection(self._collection))
         self._header = None
 
     def collections(self) -> Iterator[tuple[str, Transport]]:
