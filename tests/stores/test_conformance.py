@@ -147,7 +147,7 @@ class TestCollection:
 
     def test_a_filled_collection_of_unknown_model_is_not_claimed(self, store, make_passages):
         store.upsert(*make_passages(1))
-        with pytest.raises(FingerprintMismatchError, match="a model that nobody recorded"):
+        with pytest.raises(FingerprintMismatchError, match="an unknown model"):
             store.bind(dimension=8, fingerprint="aaaa", model="m")
 
     def test_an_empty_collection_of_unknown_model_is_claimed(self, store, make_passages):
@@ -245,7 +245,7 @@ class TestWriting:
         assert store.delete(_is("even", True)) == 602
 
     def test_batches_are_bounded_by_bytes(self, store, make_passages, monkeypatch):
-        monkeypatch.setattr("bicross.stores.store.MAX_BATCH_BYTES", 2_000)
+        monkeypatch.setattr("bicross.stores.batches.MAX_BYTES", 2_000)
         passages, vectors = make_passages(30)
         store.upsert(passages, vectors)
         assert store.count() == 30

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from bicross.errors import FilterError
 from bicross.stores import QdrantStore
+from bicross.stores.conditions import matches
 from bicross.stores.dates import parse_date
-from bicross.stores.filters import matches, parse
+from bicross.stores.filters import parse
 from bicross.stores.schema import payload_of
 from bicross.types import Passage
 

@@ -18,7 +18,7 @@ from qdrant_client.common.client_exceptions import QdrantException, ResourceExha
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from bicross.errors import CollectionNotFoundError, StoreError
-from bicross.stores.filters import Node
+from bicross.stores.conditions import Node
 from bicross.stores.retry import Verdict, retrying
 from bicross.stores.schema import INDEXED_FIELDS, SPARSE, Header
 from bicross.stores.transport import Point, Row, Transport, as_lists, translate

@@ -16,197 +16,36 @@ from typing import Any
 import numpy as np
 import qdrant_edge as edge
 
-from bicross.errors import BicrossError, ClosedError, CollectionNotFoundError, StoreError, StoreLockedError
-from bicross.stores.filters import Node
-from bicross.stores.folder import SIDECAR, Folder
+from bicross.errors import ClosedError
+from bicross.stores.conditions import Node
+from bicross.stores.folder import SIDECAR
 from bicross.stores.inputs import COLLECTION_NAME
 from bicross.stores.schema import INDEXED_FIELDS, SPARSE, Header
+from bicross.stores.shards import Registry, SharedShard, engine_errors
 from bicross.stores.transport import Point, Row, Transport, as_lists, translate
 from bicross.types import Floats
 
 _DISTANCES = {"cosine": edge.Distance.Cosine, "dot": edge.Distance.Dot}
-_FLUSH_EVERY = 256 * 1024 * 1024
 
 
-class SharedShard:
-    """A collection folder as this process has it open: once, whoever many stores use it."""
+class EdgeEngine:
+    """Shards of qdrant-edge."""
 
-    def __init__(self, path: Path) -> None:
-        self.folder = Folder(path)
-        self.users = 0
-        self.header: Header | None = None
-        self._writing = threading.RLock()
-        self._shard: edge.EdgeShard | None = None
-        self._sealed = False
-        self._unflushed = 0
+    def load(self, path: Path, header: Header) -> edge.EdgeShard:
+        return edge.EdgeShard.load(str(path), _config(header))
 
-    @property
-    def shard(self) -> edge.EdgeShard:
-        """The open shard.
+    def make(self, path: Path, header: Header) -> edge.EdgeShard:
+        shard = edge.EdgeShard.create(str(path), _config(header))
+        for field in INDEXED_FIELDS:
+            shard.update(edge.UpdateOperation.create_field_index(field, edge.PayloadSchemaType.Keyword))
+        shard.flush()
+        return shard
 
-        Raises:
-            CollectionNotFoundError: Another store dropped it.
-        """
-        if self._shard is None:
-            raise CollectionNotFoundError(f"The collection in {str(self.folder.path)!r} was dropped meanwhile.")
-        return self._shard
-
-    def open(self) -> Header | None:
-        """Open what is there; None where there is no collection."""
-        if self._shard is None and self.folder.exists():
-            with self._writing:
-                if self._shard is None:
-                    self.folder.lock()
-                    try:
-                        self._load()
-                    finally:
-                        if self._shard is None:
-                            self.folder.unlock()
-        return self.header
-
-    def _load(self) -> None:
-        folder = self.folder
-        header = folder.read_header()
-        if header is None:
-            if folder.is_unborn():
-                shutil.rmtree(folder.shard, ignore_errors=True)
-            elif folder.shard.exists():
-                raise _damaged(folder.path, f"its {SIDECAR} is missing")
-            return
-        if not folder.shard.exists():
-            raise _damaged(folder.path, "its shard is missing")
-        folder.finish_birth()
-        with edge_errors(folder.path, "open"):
-            shard = edge.EdgeShard.load(str(folder.shard), _config(header))
-            count, expected = shard.count(edge.CountRequest()), folder.sealed_count()
-            if expected is not None and count != expected:
-                shard.close()
-                raise _damaged(folder.path, f"it opens with {count} passages, and had {expected} when last closed")
-        self._shard, self.header, self._sealed = shard, header, expected is not None
-
-    def create(self, header: Header) -> Header:
-        """Make the collection, unless there is one."""
-        with self._writing:
-            existing = self.open()
-            if existing is not None:
-                return existing
-            self.folder.lock()
-            try:
-                self.folder.check_space(0)
-                self.folder.install(lambda path: self._make(path, header), header)
-                self.header = header
-            finally:
-                if self.header is None:
-                    self._shard = None
-                    self.folder.unlock()
-            return header
-
-    def _make(self, path: Path, header: Header) -> None:
-        with edge_errors(self.folder.path, "create"):
-            self._shard = edge.EdgeShard.create(str(path), _config(header))
-            for field in INDEXED_FIELDS:
-                self._shard.update(edge.UpdateOperation.create_field_index(field, edge.PayloadSchemaType.Keyword))
-            self._shard.flush()
-
-    def write_header(self, header: Header) -> None:
-        """Replace the sidecar."""
-        with self._writing:
-            self.folder.write_header(header)
-            self.header = header
-
-    def write(self, operations: Iterable[edge.UpdateOperation], size: int) -> None:
-        """Apply operations; size is what they take at most. **Unit:** bytes."""
-        with self._writing, edge_errors(self.folder.path, "write"):
-            self.folder.check_space(size)
-            if self._sealed:
-                self.folder.unseal()
-                self._sealed = False
-            for operation in operations:
-                self.shard.update(operation)
-            self._unflushed += size
-            if self._unflushed > _FLUSH_EVERY:  # the engine trims its log where it is flushed; else the log only grows
-                self.flush()
-
-    def optimize(self) -> bool:
-        """Build the index."""
-        with self._writing, edge_errors(self.folder.path, "optimise"):
-            self.folder.check_space(self.folder.size())
-            return self.shard.optimize()
-
-    def flush(self) -> None:
-        """Force everything to the disk."""
-        with self._writing, edge_errors(self.folder.path, "flush"):
-            self.shard.flush()
-            self._unflushed = 0
-
-    def close(self) -> None:
-        """Flush, release the engine, let other processes in."""
-        with self._writing:
-            shard, self._shard, self.header = self._shard, None, None
-            try:
-                if shard is not None:
-                    with edge_errors(self.folder.path, "close"):
-                        count = shard.count(edge.CountRequest())
-                        shard.flush()
-                        shard.close()
-                        self.folder.seal(count)
-            finally:
-                self.folder.unlock()
-
-    def drop(self) -> None:
-        """Remove the collection, even a damaged one."""
-        with self._writing:
-            if not self.folder.exists():
-                return
-            self.folder.lock()
-            shard, self._shard, self.header = self._shard, None, None
-            try:
-                if shard is not None:
-                    with edge_errors(self.folder.path, "close"):
-                        shard.close()
-                self.folder.discard()
-            finally:
-                self.folder.unlock()
+    def count(self, shard: edge.EdgeShard) -> int:
+        return shard.count(edge.CountRequest())
 
 
-class _Registry:
-    """Every shard that this process has open, by the real path of its folder."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._shards: dict[str, SharedShard] = {}
-        self._inherited: list[SharedShard] = []
-
-    def acquire(self, path: Path) -> SharedShard:
-        key = os.path.realpath(path)
-        with self._lock:
-            shared = self._shards.setdefault(key, SharedShard(Path(key)))
-            shared.users += 1
-            return shared
-
-    def release(self, shared: SharedShard) -> None:
-        with self._lock:
-            shared.users -= 1
-            if shared.users == 0:
-                self._shards.pop(str(shared.folder.path), None)
-                shared.close()
-
-    def forget(self) -> None:
-        """In a forked child: leave the parent's shards alone, and don't keep their files locked after the parent."""
-        self._lock = threading.Lock()
-        folders = tuple(f"{path}{os.sep}" for path in self._shards)
-        # Kept for ever: the engine's destructor would wait for threads that don't exist in the child.
-        self._inherited += self._shards.values()
-        self._shards = {}
-        if not folders:
-            return
-        for link in list(Path("/proc/self/fd").iterdir()):
-            with contextlib.suppress(OSError):
-                if str(link.readlink()).startswith(folders):
-                    os.close(int(link.name))
-
-
-_registry = _Registry()
+_registry = Registry(EdgeEngine())
 os.register_at_fork(after_in_child=_registry.forget)
 
 
@@ -329,7 +168,7 @@ class EdgeTransport:
     @contextlib.contextmanager
     def _reading(self) -> Iterator[edge.EdgeShard]:
         shared = self._shared()
-        with edge_errors(shared.folder.path, "read"):
+        with engine_errors(shared.folder.path, "read"):
             yield shared.shard
 
 
@@ -361,41 +200,6 @@ class EdgeDialect:
     def dates(self, key: str, bounds: Mapping[str, datetime]) -> edge.FieldCondition:
         texts = {name: bound.isoformat() for name, bound in bounds.items()}
         return edge.FieldCondition(key, range=edge.RangeDateTime(**texts))
-
-
-@contextlib.contextmanager
-def edge_errors(path: Path, action: str) -> Iterator[None]:
-    """Turn the engine's errors, which are bare Exceptions and Rust panics, into this package's.
-
-    Raises:
-        StoreLockedError: Another process has the shard.
-        StoreError: Anything else; the message names the folder.
-    """
-    try:
-        yield
-    except BicrossError:
-        raise
-    except OSError as error:
-        raise Folder(path).refusal(error) from error
-    except BaseException as error:
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-            raise
-        if "WouldBlock" in str(error):
-            raise StoreLockedError(
-                f"The shard in {str(path)!r} is locked, perhaps by a child that this process forked. End that process."
-            ) from error
-        reason = (str(error) or type(error).__name__).splitlines()[0].removeprefix("Service runtime error: ")
-        raise StoreError(
-            f"The collection in {str(path)!r} failed to {action}: {reason}. If it stays so, the folder is damaged: "
-            "restore it from a backup, or delete it and index again."
-        ) from error
-
-
-def _damaged(path: Path, reason: str) -> StoreError:
-    return StoreError(
-        f"The collection in {str(path)!r} is damaged: {reason}. Restore the folder from a backup, or delete it and "
-        "index again."
-    )
 
 
 def _config(header: Header) -> edge.EdgeConfig:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bicross.stores.filters import Node, matches
+from bicross.stores.conditions import Node, matches
 from bicross.stores.schema import Header
 from bicross.stores.store import Store
 from bicross.stores.transport import Point, Row, Transport

@@ -1,4 +1,4 @@
-"""Filters: Haystack's dict → a validated tree → the conditions of a transport, or an answer for one payload.
+"""Filters: Haystack's dict, validated, as a tree of conditions.
 
 A comparison is ``{"field": "meta.lang", "operator": "==", "value": "en"}``, a combination
 ``{"operator": "AND" | "OR" | "NOT", "conditions": [...]}``. The rules, the same on every transport:
@@ -18,99 +18,38 @@ A comparison is ``{"field": "meta.lang", "operator": "==", "value": "en"}``, a c
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, time
 from typing import Any
 
 import numpy as np
 
 from bicross.errors import FilterError
+from bicross.stores.conditions import (
+    NOTHING,
+    All,
+    AnyOf,
+    Dates,
+    Exactly,
+    Ids,
+    Missing,
+    Node,
+    Not,
+    Numbers,
+    Path,
+    Strings,
+)
 from bicross.stores.dates import as_utc, parse_date
 from bicross.stores.inputs import MAX_DEPTH
 from bicross.stores.schema import survives_json
 
-Path = tuple[str, ...]
 Filter = Mapping[str, Any]
 
 _OWN_FIELDS = {"id": "id", "text": "text", "content": "text", "title": "title", "source": "source", "sync": "sync"}
 _BOUNDS = {">": "gt", ">=": "gte", "<": "lt", "<=": "lte"}
 _OPERATORS = ("==", "!=", *_BOUNDS, "in", "not in")
-_HOLDS = {"gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le}
 _EXACT_INTEGERS = 2**53
 _SPELL = "Write {'field': …, 'operator': …, 'value': …} or {'operator': 'AND'|'OR'|'NOT', 'conditions': […]}."
-
-
-@dataclass(frozen=True, slots=True)
-class All:
-    """Every condition holds."""
-
-    conditions: tuple[Node, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class AnyOf:
-    """At least one condition holds."""
-
-    conditions: tuple[Node, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Not:
-    """The condition doesn't hold."""
-
-    condition: Node
-
-
-@dataclass(frozen=True, slots=True)
-class Ids:
-    """The passage's id is one of these; nothing matches where there are none."""
-
-    ids: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """The field is missing, null or an empty list."""
-
-    path: Path
-
-
-@dataclass(frozen=True, slots=True)
-class Strings:
-    """The field is one of these strings."""
-
-    path: Path
-    values: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Exactly:
-    """The field is this bool, or this integer beyond those that a float holds."""
-
-    path: Path
-    value: bool | int
-
-
-@dataclass(frozen=True, slots=True)
-class Numbers:
-    """The field is a number within the bounds, named gt, gte, lt, lte."""
-
-    path: Path
-    bounds: Mapping[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Dates:
-    """The field is an ISO date within the bounds, named gt, gte, lt, lte. **Unit:** datetimes in UTC."""
-
-    path: Path
-    bounds: Mapping[str, datetime]
-
-
-Node = All | AnyOf | Not | Ids | Missing | Strings | Exactly | Numbers | Dates
-NOTHING = Ids(())
 
 
 def parse(filter: Filter | None) -> Node | None:
@@ -290,46 +229,3 @@ def _instant(value: str | date) -> datetime:
                 f"Strings can be ordered only as dates; got {value!r}. Write an ISO date like '2026-11-24T10:00:00'."
             ) from error
     return instant
-
-
-def matches(node: Node | None, payload: Mapping[str, Any]) -> bool:  # noqa: PLR0911  (one per kind of node)
-    """Whether a payload satisfies a filter: the reference that every transport must agree with."""
-    match node:
-        case None:
-            return True
-        case All(conditions):
-            return all(matches(item, payload) for item in conditions)
-        case AnyOf(conditions):
-            return any(matches(item, payload) for item in conditions)
-        case Not(condition):
-            return not matches(condition, payload)
-        case Ids(ids):
-            return payload["id"] in ids
-        case Missing(path):
-            return _value(payload, path) in (None, [])
-        case _:
-            value = _value(payload, node.path)
-            return any(_matches_value(node, item) for item in (value if isinstance(value, list) else [value]))
-
-
-def _value(payload: Any, path: Path) -> Any:
-    for name in path:
-        payload = payload.get(name) if isinstance(payload, Mapping) else None
-    return payload
-
-
-def _matches_value(node: Strings | Exactly | Numbers | Dates, value: Any) -> bool:
-    match node:
-        case Strings(_, values):
-            return isinstance(value, str) and value in values
-        case Exactly(_, wanted):
-            return type(value) is type(wanted) and bool(value == wanted)
-        case Numbers(_, bounds):
-            return isinstance(value, (int, float)) and not isinstance(value, bool) and _within(float(value), bounds)
-        case Dates(_, bounds):
-            instant = parse_date(value) if isinstance(value, str) else None
-            return instant is not None and _within(instant, bounds)
-
-
-def _within(value: Any, bounds: Mapping[str, Any]) -> bool:
-    return all(_HOLDS[name](value, bound) for name, bound in bounds.items())

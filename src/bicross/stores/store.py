@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,32 +15,26 @@ from bicross.errors import (
     ClosedError,
     CollectionNotFoundError,
     ConfigurationError,
-    DimensionMismatchError,
     FilterError,
-    FingerprintMismatchError,
     ForkedProcessError,
-    InputError,
-    StoreError,
 )
 from bicross.stores import inputs
-from bicross.stores.filters import Filter, Node, parse
+from bicross.stores.batches import JSON_BYTES_PER_NUMBER, batches, payloads_of, size_of
+from bicross.stores.binding import check_binding
+from bicross.stores.conditions import Node
+from bicross.stores.filters import Filter, parse
 from bicross.stores.schema import (
     DISTANCES,
     CollectionInfo,
     Header,
     Stamp,
     passage_of,
-    payload_of,
     point_id,
-    short_name,
     stamp_in,
 )
 from bicross.stores.transport import Point, Row, Transport
 from bicross.types import Floats, Hit, Passage
 
-MAX_BATCH_POINTS = 500
-MAX_BATCH_BYTES = 16 * 1024 * 1024
-_JSON_BYTES_PER_NUMBER = 24
 _READ_BATCH = 1000
 _TIE_MARGIN = 8
 _MAX_TIES = 16_384
@@ -117,7 +110,7 @@ class Store:
         if unclaimed and (stored.dimension, stored.distance) == (dimension, distance) and transport.count(None) == 0:
             stored = replace(stored, fingerprint=fingerprint, model=model, revision=revision)
             transport.write_header(stored)
-        _check_binding(self._collection, stored, wanted)
+        check_binding(self._collection, stored, wanted)
 
     def drop(self) -> None:
         """Remove the collection with everything in it. Without a collection, nothing happens."""
@@ -144,19 +137,19 @@ class Store:
         transport = self._ready()
         checked = inputs.check_passages(passages)
         matrix = inputs.check_matrix(vectors, len(checked))
-        payloads = _payloads(checked, sync)
+        payloads = payloads_of(checked, sync)
         if not checked:
             return
         header = transport.header()
         if header is not None:
             inputs.check_dimension(matrix.shape[1], header.dimension, self._collection)
-        row_bytes = matrix.shape[1] * _JSON_BYTES_PER_NUMBER
+        row_bytes = matrix.shape[1] * JSON_BYTES_PER_NUMBER
         last = {passage.id: position for position, passage in enumerate(checked)}
-        sizes = [_size(payloads[position], row_bytes, position) for position in last.values()]
+        sizes = [size_of(payloads[position], row_bytes, position) for position in last.values()]
         if header is None:
             transport.create(Header(matrix.shape[1]))
         positions = list(last.values())
-        for start, end in _batches(sizes):
+        for start, end in batches(sizes):
             points = [Point(point_id(checked[i].id), payloads[i], matrix[i]) for i in positions[start:end]]
             transport.upsert(points, sum(sizes[start:end]))
 
@@ -171,13 +164,13 @@ class Store:
         """
         transport = self._ready()
         checked = inputs.check_passages(passages)
-        payloads = _payloads(checked, sync)
+        payloads = payloads_of(checked, sync)
         if transport.header() is None:
             return 0
         last = {point_id(passage.id): position for position, passage in enumerate(checked)}
         found = self._existing(list(last))
-        sizes = [_size(payloads[last[point]], 0, last[point]) for point in found]
-        for start, end in _batches(sizes):
+        sizes = [size_of(payloads[last[point]], 0, last[point]) for point in found]
+        for start, end in batches(sizes):
             transport.overwrite([(point, payloads[last[point]]) for point in found[start:end]], sum(sizes[start:end]))
         return len(found)
 
@@ -361,34 +354,6 @@ class Store:
             limit = min(limit * 4, top_k + _MAX_TIES)
 
 
-def _payloads(passages: list[Passage], sync: str | None) -> list[dict[str, Any]]:
-    inputs.check_sync(sync)
-    return [payload_of(passage, sync, where=f"passages[{i}]") for i, passage in enumerate(passages)]
-
-
-def _size(payload: dict[str, Any], row_bytes: int, position: int) -> int:
-    """What a point takes at most, on the wire and in the log. **Unit:** bytes."""
-    size = len(json.dumps(payload)) + row_bytes
-    if size > MAX_BATCH_BYTES:
-        raise InputError(
-            f"One passage with its vector may take {MAX_BATCH_BYTES:,} bytes; passages[{position}] "
-            f"(id {payload['id'][:80]!r}) takes {size:,}. Split it."
-        )
-    return size
-
-
-def _batches(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Cut into runs of bounded length and bytes, as (start, end)."""
-    start = total = 0
-    for position, size in enumerate(sizes):
-        if position > start and (total + size > MAX_BATCH_BYTES or position - start == MAX_BATCH_POINTS):
-            yield start, position
-            start, total = position, 0
-        total += size
-    if start < len(sizes):
-        yield start, len(sizes)
-
-
 def _describe(transport: Transport, name: str) -> CollectionInfo | None:
     header = transport.header()
     if header is None:
@@ -397,32 +362,3 @@ def _describe(transport: Transport, name: str) -> CollectionInfo | None:
     return CollectionInfo(
         name=name, count=transport.count(None), indexed_vectors_count=indexed, size_bytes=size, **header.to_dict()
     )
-
-
-def _check_binding(collection: str, stored: Header, wanted: Header) -> None:
-    same_model = wanted.fingerprint is None or stored.fingerprint == wanted.fingerprint
-    same_vectors = (stored.dimension, stored.distance) == (wanted.dimension, wanted.distance)
-    if same_model and same_vectors:
-        return
-    digits = 4
-    longest = max(len(header.fingerprint or "") for header in (stored, wanted))
-    while digits < longest and _name(stored, digits) == _name(wanted, digits):
-        digits += 4
-    message = (
-        f"Collection {collection!r} holds {stored.dimension}-d vectors of {_name(stored, digits)}; "
-        f"this encoder is {_name(wanted, digits)}"
-    )
-    remedy = "Re-index with recreate=True or open another collection."
-    if stored.dimension != wanted.dimension:
-        raise DimensionMismatchError(f"{message} with {wanted.dimension} dimensions. {remedy}")
-    if not same_model:
-        raise FingerprintMismatchError(f"{message}. {remedy}")
-    raise StoreError(
-        f"Collection {collection!r} compares vectors by {stored.distance!r}; asked for {wanted.distance!r}. {remedy}"
-    )
-
-
-def _name(header: Header, digits: int) -> str:
-    if header.fingerprint is None and header.model is None:
-        return "a model that nobody recorded"
-    return repr(short_name(header.model, header.fingerprint, digits))

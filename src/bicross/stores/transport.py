@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from bicross.stores.filters import All, AnyOf, Dates, Exactly, Ids, Missing, Node, Not, Numbers, Strings
+from bicross.stores.conditions import All, AnyOf, Dates, Exactly, Ids, Missing, Node, Not, Numbers, Strings
 from bicross.stores.schema import Header, point_id
 from bicross.types import Floats
 
