@@ -4,8 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 STORE ?= .bicross
-# Standard library and numpy: some 5,000 docstrings that every environment of this project has.
-DEMO_MODULES ?= numpy json re os pathlib shutil collections
+# Documentation that every environment of this project has: some 5,000 passages of docstrings.
+DEMO_MODULES ?= numpy json re os shutil pathlib collections datetime random subprocess csv string textwrap functools \
+	contextlib glob fnmatch tempfile zipfile statistics heapq bisect difflib
 
 .PHONY: demo test check slow lint types integration bench clean
 .DELETE_ON_ERROR:

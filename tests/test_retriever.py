@@ -113,6 +113,20 @@ def test_a_text_in_two_sources_is_there_for_each(store: ExactStore, encoder: Cou
     assert sorted((p.text, p.source) for p in store.scroll()) == [("the cat", "b"), ("the dog", "a")]
 
 
+def test_a_document_that_became_shorter_leaves_nothing_behind(store: ExactStore, encoder: CountingEncoder) -> None:
+    def pieces(*texts: str) -> list[Passage]:
+        if len(texts) == 1:
+            return [Passage(texts[0], id="doc")]
+        meta = [{"source_id": "doc", "split_id": i, "split_count": len(texts)} for i in range(len(texts))]
+        return [Passage(text, id=f"doc#{i}" if i else "doc", meta=meta[i]) for i, text in enumerate(texts)]
+
+    retriever = TwoStageRetriever(encoder, store)
+    retriever.index([*pieces("the cat", "the dog", "the bird"), *PASSAGES[5:8]], source="a")
+    assert retriever.index(pieces("the cat", "the dog"), source="a") == IndexReport(changed=2, deleted=1)
+    assert retriever.index(pieces("the cat"), source="a") == IndexReport(changed=1, deleted=1)
+    assert sorted(store.ids()) == sorted(["doc", *(p.id for p in PASSAGES[5:8])])
+
+
 def test_an_empty_source_deletes_nothing_unless_forced(store: ExactStore, encoder: CountingEncoder) -> None:
     retriever = TwoStageRetriever(encoder, store)
     retriever.index(PASSAGES, source="a")

@@ -33,7 +33,8 @@ class Plan:
         changed: Passages whose title or text differs.
         moved: Passages whose meta, source or owner alone differs: their vector stays.
         unchanged: How many are there already.
-        missing: Ids that the source no longer holds.
+        missing: Ids to delete: pieces that a changed document no longer has and, where asked for, what the source no
+            longer holds.
     """
 
     new: list[Passage] = field(default_factory=list)
@@ -104,9 +105,16 @@ def compare(store: Store, incoming: Incoming, source: str, *, delete_missing: bo
                 plan.moved.append(passage)
             else:
                 plan.unchanged += 1
+    mine = {"field": "sync", "operator": "==", "value": source}
     if delete_missing:
-        mine = store.ids({"field": "sync", "operator": "==", "value": source})
-        plan.missing = [id for id in mine if id not in incoming.passages]
+        plan.missing = [id for id in store.ids(mine) if id not in incoming.passages]
+    else:
+        # A document that became shorter leaves pieces behind; the number of pieces in the meta of the others tells.
+        touched = {passage.meta.get("source_id", passage.id) for passage in plan.changed + plan.moved}
+        for part in _parts(sorted(touched, key=str), _COMPARED):
+            pieces = {"field": "meta.source_id", "operator": "in", "value": list(part)}
+            left = store.ids({"operator": "AND", "conditions": [mine, pieces]})
+            plan.missing += [id for id in left if id not in incoming.passages]
     return plan
 
 

@@ -31,8 +31,9 @@ def split(
 
     A section that fits stays whole; its title is its heading path, ``"Guide > Install"``. What doesn't fit is cut at
     its subheadings, then at paragraphs, sentences, words. Each piece carries in ``meta`` what Haystack's splitter
-    writes: ``source_id``, ``split_id`` (0, 1, …), ``split_idx_start`` and ``split_idx_end`` (the characters of the
-    document's text that the piece is) and, where the text has form feeds, ``page_number``. The first piece keeps the
+    writes: ``source_id``, ``split_id`` (0, 1, …), ``split_count`` (pieces of the document), ``split_idx_start`` and
+    ``split_idx_end`` (the characters of the document's text that the piece is) and, where the text has form feeds,
+    ``page_number``. The first piece keeps the
     document's id, the others append ``#1``, ``#2``, ….
 
     Taken as they are: passages within the limit, the records that ``Reading.whole`` names, blank passages, and those
@@ -232,10 +233,9 @@ def _passages(item: _Work) -> Iterator[Passage]:
     passage = item.passage
     text = passage.text
     breaks = [at for at, character in enumerate(text) if character == "\f"] if "\f" in text else []
-    number = 0
-    for span, title in sorted(item.pieces, key=lambda piece: piece[0].fresh):
-        if not text[span.fresh : span.end].strip():
-            continue
+    pieces = sorted(item.pieces, key=lambda piece: piece[0].fresh)
+    kept = [(span, title) for span, title in pieces if text[span.fresh : span.end].strip()]
+    for number, (span, title) in enumerate(kept):
         piece = text[span.start : span.end]
         start = span.start + len(piece) - len(piece.lstrip())
         end = span.start + len(piece.rstrip())
@@ -243,6 +243,7 @@ def _passages(item: _Work) -> Iterator[Passage]:
             **passage.meta,
             "source_id": passage.id,
             "split_id": number,
+            "split_count": len(kept),
             "split_idx_start": start,
             "split_idx_end": end,
         }
@@ -255,4 +256,3 @@ def _passages(item: _Work) -> Iterator[Passage]:
             meta=meta,
             source=passage.source,
         )
-        number += 1
