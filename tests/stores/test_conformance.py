@@ -461,7 +461,7 @@ class TestLife:
 
         def read() -> int:
             reads = 0
-            while not done.is_set():
+            while not done.is_set() and reads < 15:
                 assert [h.passage for h in store.search(vectors[3], 5, fixed)] == expected
                 assert store.get(["p7"]) == [passages[7]]
                 reads += 1
