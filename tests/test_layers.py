@@ -9,19 +9,22 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src"
 
-BASE = {"types", "errors", "progress"}
+BASE = {"types", "errors", "progress", "pool"}
 ENCODING = BASE | {"encoding"}
-STORES = BASE | {"stores"}
+STORES = BASE | {"stores", "caches"}
 MODELS = ENCODING | {"bi_encoder", "cross_encoder"}
 RETRIEVER = MODELS | STORES | {"ranking", "indexing", "retriever", "checking"}
 DISTILLATION = RETRIEVER | {"distillation", "evaluation"}
 READERS = ENCODING | {"readers"}
+ADAPTERS = RETRIEVER | READERS
 EVERYTHING = DISTILLATION | READERS | {"cli"}
 
 MAY_IMPORT = {
     "types": set(),
     "errors": set(),
     "progress": set(),
+    "pool": set(),
+    "caches": BASE,
     "encoding": ENCODING,
     "stores": STORES,
     "ranking": BASE,
@@ -33,6 +36,7 @@ MAY_IMPORT = {
     "readers": READERS,
     "distillation": DISTILLATION,
     "cli": EVERYTHING,
+    "langchain": ADAPTERS | {"langchain"},
 }
 HEAVY = {
     "torch": {"encoding/backends/torch.py", "encoding/pooling.py", "distillation"},
@@ -44,6 +48,7 @@ HEAVY = {
     "pypdf": {"readers/pdf.py"},
     "docx": {"readers/docx.py"},
     "typer": {"cli"},
+    "langchain_core": {"langchain"},
 }
 
 

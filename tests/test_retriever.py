@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -323,6 +324,26 @@ def test_the_span_of_the_best_window_lies_in_the_text(bi_encoder: BiEncoder, cro
     hit = retriever.search("the cat", windows=True)[0]
     assert hit.span is not None
     assert 0 <= hit.span[0] < hit.span[1] <= len(text)
+
+
+def test_every_stage_opens_a_span(bi_encoder: BiEncoder, cross_encoder: CrossEncoder) -> None:
+    spans: list[tuple[str, dict]] = []
+
+    @contextmanager
+    def observer(name: str) -> Iterator[dict]:
+        tags: dict = {}
+        yield tags
+        spans.append((name, tags))
+
+    retriever = TwoStageRetriever(bi_encoder, ExactStore(), cross_encoder)
+    retriever.index(PASSAGES)
+    with pytest.warns(TruncationWarning, match="query was longer"):
+        retriever.search("the cat " * 50, candidates=8, observer=observer)
+    assert [name for name, _ in spans] == ["encode", "retrieve", "rerank"]
+    encode, retrieve, rerank = (tags for _, tags in spans)
+    assert (encode["fingerprint"], encode["truncated"]) == (bi_encoder.query_fingerprint, 1)
+    assert (retrieve["hits"], retrieve["top_k"]) == (10, 10)
+    assert (rerank["reranked"], rerank["fingerprint"]) == (10, cross_encoder.fingerprint)
 
 
 @pytest.mark.parametrize("query", ["", "  \n", None, 3, "bad \ud800"])

@@ -5,18 +5,20 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from bicross.bi_encoder import BiEncoder
 from bicross.cross_encoder import CrossEncoder
 from bicross.encoding.tokenizer import check_text
-from bicross.errors import BicrossWarning, ConfigurationError, InputError
+from bicross.errors import BicrossWarning, ConfigurationError, InputError, TruncationWarning
 from bicross.indexing import carry_out, compare, prepare
 from bicross.ranking import Pace, order, pair_costs, weighted_sum
 from bicross.stores import Store
-from bicross.types import Encoder, Floats, Hit, IndexReport, Passage, Ranked, Scorer, SearchResult
+from bicross.types import Encoder, Floats, Hit, IndexReport, Observer, Passage, Ranked, Scorer, SearchResult
 
 Filter = Mapping[str, Any]
 Spans = Sequence[tuple[int, int] | None]
@@ -106,13 +108,16 @@ class TwoStageRetriever:
             self.store.optimize()
         return replace(report, skipped=incoming.blank + incoming.unread, duplicates=incoming.duplicates)
 
-    def retrieve(self, query: str, top_k: int = 100, *, filter: Filter | None = None) -> SearchResult:
+    def retrieve(
+        self, query: str, top_k: int = 100, *, filter: Filter | None = None, observer: Observer | None = None
+    ) -> SearchResult:
         """The first stage alone.
 
         Args:
             query: What is sought.
             top_k: How many hits at most.
             filter: Haystack's filter dict; ``meta.`` may be left out of field names.
+            observer: Opens a tracing span for each stage.
 
         Raises:
             InputError: The query holds nothing but whitespace.
@@ -122,9 +127,12 @@ class TwoStageRetriever:
         _check_count(top_k, "top_k")
         started = time.perf_counter()
         self._verify()
-        vector = self.bi_encoder.encode_query(query)
+        with _span(observer, "encode") as tags:
+            vector = self._encode_query(query, tags)
         encoded = time.perf_counter()
-        hits = self.store.search(vector, top_k=top_k, filter=dict(filter) if filter else None)
+        with _span(observer, "retrieve") as tags:
+            hits = self.store.search(vector, top_k=top_k, filter=dict(filter) if filter else None)
+            tags.update(collection=self.store.collection, top_k=top_k, hits=len(hits))
         ended = time.perf_counter()
         milliseconds = {"encode": (encoded - started) * 1e3, "retrieve": (ended - encoded) * 1e3, "rerank": 0.0}
         return SearchResult(tuple(hits), 0, milliseconds)
@@ -137,6 +145,7 @@ class TwoStageRetriever:
         *,
         budget_ms: float | None = None,
         windows: bool = False,
+        observer: Observer | None = None,
     ) -> SearchResult:
         """Reorder hits by the cross-encoder, or by its weighted sum with the first stage.
 
@@ -147,13 +156,14 @@ class TwoStageRetriever:
             budget_ms: Score the best candidates first, in chunks, while time allows; the others keep the first stage's
                 order behind the scored ones. **Unit:** milliseconds.
             windows: Score long passages in overlapping windows; the best one counts, and its span is in the hit.
+            observer: Opens a tracing span for the stage.
         """
         _check_query(query)
         if self.cross_encoder is None:
             raise ConfigurationError("rerank needs a cross_encoder; this retriever was made without one.")
         _check_budget(budget_ms)
         started = time.perf_counter()
-        reranked = self._rerank(query, list(hits), started, budget_ms, windows)
+        reranked = self._rerank(query, list(hits), started, budget_ms, windows, observer)
         scored = sum(hit.rerank_score is not None for hit in reranked)
         spent = (time.perf_counter() - started) * 1e3
         return SearchResult(tuple(reranked[:top_k]), scored, {"encode": 0.0, "retrieve": 0.0, "rerank": spent})
@@ -169,6 +179,7 @@ class TwoStageRetriever:
         budget_ms: float | None = None,
         windows: bool = False,
         context: int = 0,
+        observer: Observer | None = None,
     ) -> SearchResult:
         """Both stages: fetch candidates, rerank them, return the best.
 
@@ -183,6 +194,7 @@ class TwoStageRetriever:
                 **Unit:** milliseconds.
             windows: As in `rerank`.
             context: Also return this many passages before and behind each hit in its document.
+            observer: Opens a tracing span for each stage.
 
         Raises:
             InputError: The query holds nothing but whitespace.
@@ -196,11 +208,11 @@ class TwoStageRetriever:
             raise ConfigurationError(f"context must be a whole number of passages, 0 or more, got {context!r}.")
         started = time.perf_counter()
         wanted = top_k if self.cross_encoder is None else max(top_k, candidates)
-        found = self.retrieve(query, wanted, filter=filter)
+        found = self.retrieve(query, wanted, filter=filter, observer=observer)
         hits, milliseconds = list(found.hits), dict(found.milliseconds)
         if self.cross_encoder is not None:
             before = time.perf_counter()
-            hits = self._rerank(query, hits, started, budget_ms, windows)
+            hits = self._rerank(query, hits, started, budget_ms, windows, observer)
             milliseconds["rerank"] = (time.perf_counter() - before) * 1e3
         scored = sum(hit.rerank_score is not None for hit in hits)
         unscored = 0
@@ -243,9 +255,51 @@ class TwoStageRetriever:
             self._bind()
         self._verified = True
 
-    def _rerank(self, query: str, hits: list[Hit], started: float, budget_ms: float | None, windows: bool) -> list[Hit]:
+    def _encode_query(self, query: str, tags: dict[str, Any]) -> Floats:
+        encoder = self.bi_encoder
+        if not isinstance(encoder, BiEncoder):
+            return encoder.encode_query(query)
+        vector, cut = encoder.encode_query(query, return_truncation=True)
+        tags.update(model=encoder.name, fingerprint=encoder.query_fingerprint, truncated=int(cut))
+        if cut:
+            warnings.warn(
+                f"The query was longer than the {encoder.max_length} tokens that the bi-encoder reads, and was cut.",
+                TruncationWarning,
+                stacklevel=4,
+            )
+        return vector
+
+    def _rerank(
+        self,
+        query: str,
+        hits: list[Hit],
+        started: float,
+        budget_ms: float | None,
+        windows: bool,
+        observer: Observer | None,
+    ) -> list[Hit]:
+        with _span(observer, "rerank") as tags:
+            cross, spans = self._score_in_time(query, hits, started, budget_ms, windows)
+            scorer = self.cross_encoder
+            tags.update(model=getattr(scorer, "name", None), fingerprint=scorer.fingerprint if scorer else None)
+            tags.update(candidates=len(hits), reranked=len(cross))
+        if len(cross) == 0:
+            return hits
+        first = [0.0 if hit.stage1_score is None else hit.stage1_score for hit in hits[: len(cross)]]
+        final = self._finished(weighted_sum(cross, first, self.stage1_weight))
+        shown = self._finished(cross)
+        scored = [
+            replace(hit, score=float(final[i]), rerank_score=float(shown[i]), span=_text_span(hit, spans[i]))
+            for i, hit in enumerate(hits[: len(cross)])
+        ]
+        return order(scored + hits[len(cross) :])
+
+    def _score_in_time(
+        self, query: str, hits: Sequence[Hit], started: float, budget_ms: float | None, windows: bool
+    ) -> tuple[Floats, Spans]:
+        """Scores of the first hits, as many as time allows, and the spans of their best windows."""
         texts = [hit.passage.full_text for hit in hits]
-        raw: list[Floats] = []
+        scores = np.empty(0, dtype=np.float32)
         spans: list[tuple[int, int] | None] = []
         costs = pair_costs(query, texts, getattr(self.cross_encoder, "max_length", 512))
         while len(spans) < len(texts):
@@ -256,21 +310,11 @@ class TwoStageRetriever:
             if size == 0:
                 break
             before = time.perf_counter()
-            scores, found = self._score(query, texts[done : done + size], windows)
+            new, found = self._score(query, texts[done : done + size], windows)
             self._pace.learn(costs[done : done + size], (time.perf_counter() - before) * 1e3)
-            raw.append(scores)
+            scores = np.concatenate([scores, new])
             spans.extend(found)
-        if not raw:
-            return hits
-        cross = np.concatenate(raw)
-        first = [0.0 if hit.stage1_score is None else hit.stage1_score for hit in hits[: len(cross)]]
-        final = self._finished(weighted_sum(cross, first, self.stage1_weight))
-        shown = self._finished(cross)
-        scored = [
-            replace(hit, score=float(final[i]), rerank_score=float(shown[i]), span=_text_span(hit, spans[i]))
-            for i, hit in enumerate(hits[: len(cross)])
-        ]
-        return order(scored + hits[len(cross) :])
+        return scores, spans
 
     def _score(self, query: str, texts: list[str], windows: bool) -> tuple[Floats, Spans]:
         """Scores before the activation, where the cross-encoder lets it be held back, and best windows."""
@@ -308,6 +352,10 @@ class TwoStageRetriever:
         ]
         around = self.store.scroll({"operator": "AND", "conditions": conditions})
         return replace(hit, context=tuple(sorted(around, key=lambda passage: passage.meta["split_id"])))
+
+
+def _span(observer: Observer | None, name: str) -> AbstractContextManager[dict[str, Any]]:
+    return nullcontext({}) if observer is None else observer(name)
 
 
 def _text_span(hit: Hit, span: tuple[int, int] | None) -> tuple[int, int] | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, overload, runtime_checkable
 
@@ -12,6 +13,9 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 """A float32 array. Every place that uses it gives its shape."""
+
+Observer = Callable[[str], AbstractContextManager[dict[str, Any]]]
+"""Opens a span named ``encode``, ``retrieve`` or ``rerank``; what is put into its dict before it ends are its tags."""
 
 _PASSAGE_NAMESPACE = uuid.UUID("5b0b2c3e-9d0e-5f0a-8c53-2b1a6f7f3f10")
 
