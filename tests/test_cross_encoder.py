@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,17 @@ def test_the_best_window_speaks_for_a_long_text(cross_encoder: CrossEncoder) -> 
     assert window == pytest.approx(whole.score, abs=1e-5)
     short = next(item for item in best if item.index == 1)
     assert short.score == pytest.approx(float(cross_encoder.predict([(QUERY, "fish")])[0]), abs=1e-6)
+
+
+def test_cut_pairs_are_counted_or_told(cross_encoder: CrossEncoder) -> None:
+    pairs = [(QUERY, "the cat"), (QUERY, "the old house " * 60)]
+    with pytest.warns(TruncationWarning, match="1 of 2 texts"):
+        scores = cross_encoder.predict(pairs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        same, cut = cross_encoder.predict(pairs, return_truncation=True)
+    assert cut.tolist() == [False, True]
+    np.testing.assert_array_equal(scores, same)
 
 
 @pytest.mark.parametrize("pairs", [["ab"], [("a",)], [("a", "b", "c")], [("a", None)], "ab", None, [("a", b"b")]])

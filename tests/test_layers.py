@@ -13,7 +13,7 @@ BASE = {"types", "errors", "progress", "pool"}
 ENCODING = BASE | {"encoding"}
 STORES = BASE | {"stores", "caches"}
 MODELS = ENCODING | {"bi_encoder", "cross_encoder"}
-RETRIEVER = MODELS | STORES | {"ranking", "indexing", "retriever", "checking"}
+RETRIEVER = MODELS | STORES | {"ranking", "second_stage", "indexing", "retriever", "checking"}
 DISTILLATION = RETRIEVER | {"distillation", "evaluation"}
 READERS = ENCODING | {"readers"}
 ADAPTERS = RETRIEVER | READERS
@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "ranking": BASE,
     "bi_encoder": MODELS,
     "cross_encoder": MODELS,
+    "second_stage": MODELS | {"ranking"},
     "indexing": RETRIEVER,
     "checking": RETRIEVER,
     "retriever": RETRIEVER,

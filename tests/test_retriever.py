@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from bicross.errors import (
     TruncationWarning,
 )
 from bicross.types import Floats, Ranked
+from tiny_models import write_bi_encoder
 
 NAMES = [
     "cat",
@@ -344,6 +346,29 @@ def test_every_stage_opens_a_span(bi_encoder: BiEncoder, cross_encoder: CrossEnc
     assert (encode["fingerprint"], encode["truncated"]) == (bi_encoder.query_fingerprint, 1)
     assert (retrieve["hits"], retrieve["top_k"]) == (10, 10)
     assert (rerank["reranked"], rerank["fingerprint"]) == (10, cross_encoder.fingerprint)
+
+
+def test_what_the_cross_encoder_cut_is_counted(bi_encoder: BiEncoder, cross_encoder: CrossEncoder) -> None:
+    retriever = TwoStageRetriever(bi_encoder, ExactStore(), cross_encoder)
+    with pytest.warns(TruncationWarning):
+        retriever.index([*PASSAGES[:3], Passage("the old house " * 60)])
+    assert retriever.search("the cat").truncated == 1
+
+
+def test_threads_get_the_serial_answers(tmp_path: Path, cross_encoder: CrossEncoder) -> None:
+    # One tokenizer with one setting, shared by towers of different limits, would cut each other's texts.
+    encoders = [BiEncoder.load(write_bi_encoder(tmp_path / str(limit), max_length=limit)) for limit in (8, 24, 64)]
+    texts = [("the cat sits on the old tree " * n).strip() for n in (1, 3, 9, 2)]
+    pairs = [("the cat", text) for text in texts]
+    work = [lambda e=e: e.encode_document(texts, return_truncation=True)[0] for e in encoders]
+    work += [lambda e=e: e.encode_query(texts, return_truncation=True)[0] for e in encoders]
+    work.append(lambda: cross_encoder.predict(pairs, return_truncation=True)[0])
+    serial = [job() for job in work]
+    with ThreadPoolExecutor(16) as threads:
+        for _ in range(4):
+            futures = [(i, threads.submit(work[i])) for i in list(range(len(work))) * 4]
+            for i, future in futures:
+                np.testing.assert_allclose(future.result(), serial[i], atol=1e-6)
 
 
 @pytest.mark.parametrize("query", ["", "  \n", None, 3, "bad \ud800"])

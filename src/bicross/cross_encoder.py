@@ -6,9 +6,10 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self, TypedDict, Unpack, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from bicross.encoding.backends.torch import activate
 from bicross.encoding.checkpoint import CrossCheckpoint, read_cross_checkpoint
@@ -22,10 +23,21 @@ from bicross.errors import ConfigurationError, InputTypeError
 from bicross.progress import progress
 from bicross.types import Floats, Ranked
 
+Mask = npt.NDArray[np.bool_]
+
 _SLAB = 4_096
 """Pairs whose token ids are in memory together."""
 _OVERLAP_SHARE = 0.25
 _UNITS = {"sigmoid": "probability", "softmax": "probability", "identity": "logit"}
+
+
+class PredictOptions(TypedDict, total=False):
+    """The keywords of `CrossEncoder.predict`, for the type checker."""
+
+    prompt: str | None
+    activation: str | None
+    batch_tokens: int | None
+    show_progress: bool | None
 
 
 class CrossEncoder:
@@ -136,6 +148,18 @@ class CrossEncoder:
             )
         return self._digest
 
+    @overload
+    def predict(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        *,
+        return_truncation: Literal[False] = ...,
+        **options: Unpack[PredictOptions],
+    ) -> Floats: ...
+    @overload
+    def predict(
+        self, pairs: Sequence[tuple[str, str]], *, return_truncation: Literal[True], **options: Unpack[PredictOptions]
+    ) -> tuple[Floats, Mask]: ...
     def predict(
         self,
         pairs: Sequence[tuple[str, str]],
@@ -144,7 +168,8 @@ class CrossEncoder:
         activation: str | None = None,
         batch_tokens: int | None = None,
         show_progress: bool | None = None,
-    ) -> Floats:
+        return_truncation: bool = False,
+    ) -> Floats | tuple[Floats, Mask]:
         """Score (query, text) pairs.
 
         Args:
@@ -153,9 +178,11 @@ class CrossEncoder:
             activation: For this call instead of the model's own.
             batch_tokens: Most tokens of a batch, padding included.
             show_progress: None: on a terminal, once it takes more than two seconds.
+            return_truncation: Also return which pairs were cut, instead of warning about their number.
 
         Returns:
-            float32. **Shape:** (len(pairs),) for one label, else (len(pairs), labels). **Unit:** `score_unit`.
+            float32. **Shape:** (len(pairs),) for one label, else (len(pairs), labels); with `return_truncation` also
+            booleans of shape (len(pairs),). **Unit:** `score_unit`.
 
         Raises:
             InputTypeError, InputError: Something that isn't a pair of valid texts; names its position.
@@ -172,8 +199,9 @@ class CrossEncoder:
                 texts = self._unique_ids([text for _, text in slab])
                 ids = [(queries[head + query], texts[text]) for query, text in slab]
                 parts.append(score_ids(classifier, ids, counts, batch_tokens, advance))
-        counts.warn(classifier.tokenizer)
-        return self._activated(np.concatenate(parts), activation)
+        counts.warn(classifier.tokenizer, return_truncation)
+        scores = self._activated(np.concatenate(parts), activation)
+        return (scores, np.array(counts.cut, dtype=bool)) if return_truncation else scores
 
     def rank(
         self,

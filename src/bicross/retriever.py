@@ -5,23 +5,18 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from bicross.bi_encoder import BiEncoder
-from bicross.cross_encoder import CrossEncoder
 from bicross.encoding.tokenizer import check_text
 from bicross.errors import BicrossWarning, ConfigurationError, InputError, TruncationWarning
 from bicross.indexing import carry_out, compare, prepare
-from bicross.ranking import Pace, order, pair_costs, weighted_sum
+from bicross.second_stage import Reranked, SecondStage, check_weight, span
 from bicross.stores import Store
-from bicross.types import Encoder, Floats, Hit, IndexReport, Observer, Passage, Ranked, Scorer, SearchResult
+from bicross.types import Encoder, Floats, Hit, IndexReport, Observer, Passage, Scorer, SearchResult
 
 Filter = Mapping[str, Any]
-Spans = Sequence[tuple[int, int] | None]
 
 
 class TwoStageRetriever:
@@ -50,19 +45,23 @@ class TwoStageRetriever:
     ) -> None:
         if first_stage != "dense":
             raise ConfigurationError(f"first_stage must be 'dense', got {first_stage!r}.")
-        labels = getattr(cross_encoder, "labels", 1)
-        if labels != 1:
-            raise ConfigurationError(f"A cross-encoder that reranks needs one label, got {labels}.")
-        weight = getattr(cross_encoder, "stage1_weight", 0.0) if stage1_weight is None else stage1_weight
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0.0 <= weight <= 1.0:
-            raise ConfigurationError(f"stage1_weight must be a number from 0 to 1, got {weight!r}.")
         self.bi_encoder = bi_encoder
         self.store = store
-        self.cross_encoder = cross_encoder
-        self.stage1_weight = float(weight)
+        self.second_stage = SecondStage(cross_encoder, stage1_weight) if cross_encoder is not None else None
+        if stage1_weight is not None:
+            check_weight(stage1_weight)
         self._dimension: int | None = getattr(bi_encoder, "dimension", None)
-        self._pace = Pace()
         self._verified = False
+
+    @property
+    def cross_encoder(self) -> Scorer | None:
+        """What reorders; None for the first stage alone."""
+        return self.second_stage.cross_encoder if self.second_stage else None
+
+    @property
+    def stage1_weight(self) -> float:
+        """Weight of the first stage's score in the final one."""
+        return self.second_stage.stage1_weight if self.second_stage else 0.0
 
     def index(
         self,
@@ -127,10 +126,10 @@ class TwoStageRetriever:
         _check_count(top_k, "top_k")
         started = time.perf_counter()
         self._verify()
-        with _span(observer, "encode") as tags:
+        with span(observer, "encode") as tags:
             vector = self._encode_query(query, tags)
         encoded = time.perf_counter()
-        with _span(observer, "retrieve") as tags:
+        with span(observer, "retrieve") as tags:
             hits = self.store.search(vector, top_k=top_k, filter=dict(filter) if filter else None)
             tags.update(collection=self.store.collection, top_k=top_k, hits=len(hits))
         ended = time.perf_counter()
@@ -159,14 +158,15 @@ class TwoStageRetriever:
             observer: Opens a tracing span for the stage.
         """
         _check_query(query)
-        if self.cross_encoder is None:
+        if self.second_stage is None:
             raise ConfigurationError("rerank needs a cross_encoder; this retriever was made without one.")
         _check_budget(budget_ms)
         started = time.perf_counter()
-        reranked = self._rerank(query, list(hits), started, budget_ms, windows, observer)
-        scored = sum(hit.rerank_score is not None for hit in reranked)
-        spent = (time.perf_counter() - started) * 1e3
-        return SearchResult(tuple(reranked[:top_k]), scored, {"encode": 0.0, "retrieve": 0.0, "rerank": spent})
+        reranked = self.second_stage.rerank(
+            query, hits, deadline=_deadline(started, budget_ms), windows=windows, observer=observer
+        )
+        milliseconds = {"encode": 0.0, "retrieve": 0.0, "rerank": (time.perf_counter() - started) * 1e3}
+        return SearchResult(tuple(reranked.hits[:top_k]), reranked.scored, milliseconds, truncated=reranked.truncated)
 
     def search(
         self,
@@ -207,23 +207,25 @@ class TwoStageRetriever:
         if isinstance(context, bool) or not isinstance(context, int) or context < 0:
             raise ConfigurationError(f"context must be a whole number of passages, 0 or more, got {context!r}.")
         started = time.perf_counter()
-        wanted = top_k if self.cross_encoder is None else max(top_k, candidates)
+        wanted = top_k if self.second_stage is None else max(top_k, candidates)
         found = self.retrieve(query, wanted, filter=filter, observer=observer)
-        hits, milliseconds = list(found.hits), dict(found.milliseconds)
-        if self.cross_encoder is not None:
+        milliseconds = dict(found.milliseconds)
+        reranked = Reranked(list(found.hits))
+        if self.second_stage is not None:
             before = time.perf_counter()
-            hits = self._rerank(query, hits, started, budget_ms, windows, observer)
+            reranked = self.second_stage.rerank(
+                query, found.hits, deadline=_deadline(started, budget_ms), windows=windows, observer=observer
+            )
             milliseconds["rerank"] = (time.perf_counter() - before) * 1e3
-        scored = sum(hit.rerank_score is not None for hit in hits)
-        unscored = 0
+        hits, unscored = reranked.hits, 0
         if score_threshold is not None:
-            judged = hits if self.cross_encoder is None else [hit for hit in hits if hit.rerank_score is not None]
+            judged = hits if self.second_stage is None else [hit for hit in hits if hit.rerank_score is not None]
             unscored = len(hits) - len(judged)
             hits = [hit for hit in judged if hit.score >= score_threshold]
         hits = hits[:top_k]
         if context:
             hits = [self._with_context(hit, context) for hit in hits]
-        return SearchResult(tuple(hits), scored, milliseconds, unscored)
+        return SearchResult(tuple(hits), reranked.scored, milliseconds, unscored, reranked.truncated)
 
     def _bind(self) -> None:
         encoder = self.bi_encoder
@@ -269,77 +271,6 @@ class TwoStageRetriever:
             )
         return vector
 
-    def _rerank(
-        self,
-        query: str,
-        hits: list[Hit],
-        started: float,
-        budget_ms: float | None,
-        windows: bool,
-        observer: Observer | None,
-    ) -> list[Hit]:
-        with _span(observer, "rerank") as tags:
-            cross, spans = self._score_in_time(query, hits, started, budget_ms, windows)
-            scorer = self.cross_encoder
-            tags.update(model=getattr(scorer, "name", None), fingerprint=scorer.fingerprint if scorer else None)
-            tags.update(candidates=len(hits), reranked=len(cross))
-        if len(cross) == 0:
-            return hits
-        first = [0.0 if hit.stage1_score is None else hit.stage1_score for hit in hits[: len(cross)]]
-        final = self._finished(weighted_sum(cross, first, self.stage1_weight))
-        shown = self._finished(cross)
-        scored = [
-            replace(hit, score=float(final[i]), rerank_score=float(shown[i]), span=_text_span(hit, spans[i]))
-            for i, hit in enumerate(hits[: len(cross)])
-        ]
-        return order(scored + hits[len(cross) :])
-
-    def _score_in_time(
-        self, query: str, hits: Sequence[Hit], started: float, budget_ms: float | None, windows: bool
-    ) -> tuple[Floats, Spans]:
-        """Scores of the first hits, as many as time allows, and the spans of their best windows."""
-        texts = [hit.passage.full_text for hit in hits]
-        scores = np.empty(0, dtype=np.float32)
-        spans: list[tuple[int, int] | None] = []
-        costs = pair_costs(query, texts, getattr(self.cross_encoder, "max_length", 512))
-        while len(spans) < len(texts):
-            done = len(spans)
-            size = len(texts)
-            if budget_ms is not None:
-                size = self._pace.affordable(costs[done:], budget_ms - (time.perf_counter() - started) * 1e3)
-            if size == 0:
-                break
-            before = time.perf_counter()
-            new, found = self._score(query, texts[done : done + size], windows)
-            self._pace.learn(costs[done : done + size], (time.perf_counter() - before) * 1e3)
-            scores = np.concatenate([scores, new])
-            spans.extend(found)
-        return scores, spans
-
-    def _score(self, query: str, texts: list[str], windows: bool) -> tuple[Floats, Spans]:
-        """Scores before the activation, where the cross-encoder lets it be held back, and best windows."""
-        cross = self.cross_encoder
-        if windows:
-            if isinstance(cross, CrossEncoder):
-                ranked: Sequence[Ranked] = cross.rank(
-                    query, texts, windows=True, activation="identity", show_progress=False
-                )
-            else:
-                ranked = cross.rank(query, texts) if cross else []
-            by_index = sorted(ranked, key=lambda item: item.index)
-            return np.array([item.score for item in by_index], np.float32), [item.span for item in by_index]
-        pairs = [(query, text) for text in texts]
-        if isinstance(cross, CrossEncoder):
-            scores = cross.predict(pairs, activation="identity", show_progress=False)
-        else:
-            scores = cross.predict(pairs) if cross else np.empty(0, np.float32)
-        return np.asarray(scores, dtype=np.float32), [None] * len(texts)
-
-    def _finished(self, scores: Any) -> Any:
-        if isinstance(self.cross_encoder, CrossEncoder):
-            return self.cross_encoder.activated(np.asarray(scores, dtype=np.float32))
-        return scores
-
     def _with_context(self, hit: Hit, context: int) -> Hit:
         meta = hit.passage.meta
         document, place = meta.get("source_id"), meta.get("split_id")
@@ -354,16 +285,8 @@ class TwoStageRetriever:
         return replace(hit, context=tuple(sorted(around, key=lambda passage: passage.meta["split_id"])))
 
 
-def _span(observer: Observer | None, name: str) -> AbstractContextManager[dict[str, Any]]:
-    return nullcontext({}) if observer is None else observer(name)
-
-
-def _text_span(hit: Hit, span: tuple[int, int] | None) -> tuple[int, int] | None:
-    """A window's span in title and text, as a span in the text."""
-    if span is None:
-        return None
-    offset = len(hit.passage.full_text) - len(hit.passage.text)
-    return max(span[0] - offset, 0), max(span[1] - offset, 0)
+def _deadline(started: float, budget_ms: float | None) -> float | None:
+    return None if budget_ms is None else started + budget_ms / 1e3
 
 
 def _check_query(query: str) -> None:

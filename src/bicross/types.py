@@ -92,12 +92,14 @@ class SearchResult(Sequence[Hit]):
         reranked: How many candidates the cross-encoder scored.
         milliseconds: Duration of each stage: ``encode``, ``retrieve``, ``rerank``. Unit: milliseconds.
         unscored: How many candidates were left out under a threshold because the cross-encoder hadn't scored them.
+        truncated: How many candidates were longer than the cross-encoder reads, and were cut.
     """
 
     hits: tuple[Hit, ...] = ()
     reranked: int = 0
     milliseconds: Mapping[str, float] = field(default_factory=dict)
     unscored: int = 0
+    truncated: int = 0
 
     def __len__(self) -> int:
         return len(self.hits)

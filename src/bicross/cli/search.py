@@ -63,6 +63,8 @@ def search(
         encoder = BiEncoder.load(info.model or "starter", revision=info.revision, precision=precision, device=device)
         scorer = None if cross == "none" else CrossEncoder.load(cross, precision=precision, device=device)
         retriever = TwoStageRetriever(encoder, source, scorer)
+        # The first call of a model takes much longer than any other; the times below are those of a running service.
+        retriever.search("warm up", 1, candidates=2)
         for query in queries:
             result = retriever.search(
                 query,
@@ -87,6 +89,7 @@ def as_dict(query: str, result: SearchResult) -> dict[str, Any]:
         "hits": [_hit(hit) for hit in result],
         "reranked": result.reranked,
         "unscored": result.unscored,
+        "truncated": result.truncated,
         "milliseconds": {stage: round(spent, 3) for stage, spent in result.milliseconds.items()},
     }
 
@@ -154,7 +157,8 @@ def _print_result(query: str, result: SearchResult, units: tuple[str, str], weig
     out = console()
     out.print(table)
     spent = " + ".join(f"{stage} {duration:.1f}" for stage, duration in result.milliseconds.items())
-    out.print(f"{spent} ms; {result.reranked} candidates reranked\n", markup=False)
+    cut = f", {result.truncated} of them cut to the cross-encoder's limit" if result.truncated else ""
+    out.print(f"{spent} ms; {result.reranked} candidates reranked{cut}\n", markup=False)
 
 
 def _moved(rank: int, before: int | None) -> str:

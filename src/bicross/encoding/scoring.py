@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -50,16 +50,22 @@ def load_classifier(spec: TransformerSpec, options: LoadOptions) -> Lease[Classi
 
 @dataclass
 class PairCounts:
-    """What is counted over the slabs of one call."""
+    """What is counted over the slabs of one call.
 
-    truncated: int = 0
+    Attributes:
+        cut: Whether each pair was cut, in input order.
+        unknown: Tokens that the vocabulary doesn't hold.
+        tokens: All tokens, special ones left out.
+    """
+
+    cut: list[bool] = field(default_factory=list)
     unknown: int = 0
     tokens: int = 0
-    pairs: int = 0
 
-    def warn(self, tokenizer: TextTokenizer) -> None:
-        """Warn, once, about what was cut or unknown."""
-        warn_about(self.truncated, self.pairs, tokenizer.max_length, self.unknown, self.tokens)
+    def warn(self, tokenizer: TextTokenizer, mask_asked: bool) -> None:
+        """Warn, once, about what was cut (unless the caller gets the mask) or unknown."""
+        cut = 0 if mask_asked else sum(self.cut)
+        warn_about(cut, len(self.cut), tokenizer.max_length, self.unknown, self.tokens)
 
 
 def score_ids(
@@ -72,8 +78,7 @@ def score_ids(
     """Logits of pairs of unframed token ids. **Shape:** (len(pairs), labels)."""
     tokenizer, model = classifier.tokenizer, classifier.model
     rows = [tokenizer.frame_pair(first, second) for first, second in pairs]
-    counts.pairs += len(rows)
-    counts.truncated += sum(cut for _, _, cut in rows)
+    counts.cut += [cut for _, _, cut in rows]
     counts.unknown += sum(count_unknown(pair, tokenizer) for pair in pairs)
     counts.tokens += sum(len(first) + len(second) for first, second in pairs)
     logits = np.empty((len(rows), model.labels), dtype=np.float32)

@@ -1,0 +1,160 @@
+"""The second stage: candidates in, the cross-encoder's order out, as deep as time allows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from bicross.cross_encoder import CrossEncoder
+from bicross.errors import ConfigurationError
+from bicross.ranking import Pace, order, pair_costs, weighted_sum
+from bicross.types import Floats, Hit, Observer, Scorer
+
+Spans = list[tuple[int, int] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Reranked:
+    """The outcome of a second stage.
+
+    Attributes:
+        hits: The candidates in their final order, the ones that weren't scored last.
+        scored: How many were scored.
+        truncated: How many of these were longer than the cross-encoder reads, and were cut.
+    """
+
+    hits: list[Hit]
+    scored: int = 0
+    truncated: int = 0
+
+
+class SecondStage:
+    """Reorders candidates; needs no store.
+
+    Args:
+        cross_encoder: A `CrossEncoder`, or anything that satisfies `Scorer`.
+        stage1_weight: Weight of the first stage's score in the final one, from 0 (the cross-encoder's alone) to 1 (the
+            first stage's order). None: the weight that the cross-encoder carries, 0 where it carries none.
+
+    Raises:
+        ConfigurationError: A weight outside its range, or a cross-encoder with several labels.
+    """
+
+    def __init__(self, cross_encoder: Scorer, stage1_weight: float | None = None) -> None:
+        labels = getattr(cross_encoder, "labels", 1)
+        if labels != 1:
+            raise ConfigurationError(f"A cross-encoder that reranks needs one label, got {labels}.")
+        self.cross_encoder = cross_encoder
+        weight = getattr(cross_encoder, "stage1_weight", 0.0) if stage1_weight is None else stage1_weight
+        self.stage1_weight = check_weight(weight)
+        self._pace = Pace()
+
+    def rerank(
+        self,
+        query: str,
+        hits: Sequence[Hit],
+        *,
+        deadline: float | None = None,
+        windows: bool = False,
+        stage1_weight: float | None = None,
+        observer: Observer | None = None,
+    ) -> Reranked:
+        """Score candidates, best first, and sort them.
+
+        Args:
+            query: What is sought.
+            hits: Candidates in the first stage's order.
+            deadline: Score in chunks until then; None: score all. **Unit:** seconds of `time.perf_counter`.
+            windows: Score long passages in overlapping windows; the best one counts, and its span is in the hit.
+            stage1_weight: For this call instead of the stage's own.
+            observer: Opens a tracing span.
+        """
+        weight = self.stage1_weight if stage1_weight is None else check_weight(stage1_weight)
+        with span(observer, "rerank") as tags:
+            cross, spans, truncated = self._score_in_time(query, hits, deadline, windows)
+            tags.update(model=getattr(self.cross_encoder, "name", None), fingerprint=self.cross_encoder.fingerprint)
+            tags.update(candidates=len(hits), reranked=len(cross), truncated=truncated)
+        count = len(cross)
+        if count == 0:
+            return Reranked(list(hits))
+        first = [0.0 if hit.stage1_score is None else hit.stage1_score for hit in hits[:count]]
+        final = self._finished(weighted_sum(cross, first, weight))
+        shown = self._finished(cross)
+        scored = [
+            replace(hit, score=float(final[i]), rerank_score=float(shown[i]), span=_text_span(hit, spans[i]))
+            for i, hit in enumerate(hits[:count])
+        ]
+        return Reranked(order(scored + list(hits[count:])), count, truncated)
+
+    def _score_in_time(
+        self, query: str, hits: Sequence[Hit], deadline: float | None, windows: bool
+    ) -> tuple[Floats, Spans, int]:
+        """Scores of the first hits, as many as time allows; the spans of their best windows; how many were cut."""
+        texts = [hit.passage.full_text for hit in hits]
+        scores = np.empty(0, dtype=np.float32)
+        spans: Spans = []
+        truncated = 0
+        costs = pair_costs(query, texts, getattr(self.cross_encoder, "max_length", 512))
+        while len(spans) < len(texts):
+            done = len(spans)
+            size = len(texts)
+            if deadline is not None:
+                size = self._pace.affordable(costs[done:], (deadline - time.perf_counter()) * 1e3)
+            if size == 0:
+                break
+            before = time.perf_counter()
+            new, found, cut = self._score(query, texts[done : done + size], windows)
+            self._pace.learn(costs[done : done + size], (time.perf_counter() - before) * 1e3)
+            scores = np.concatenate([scores, new])
+            spans.extend(found)
+            truncated += cut
+        return scores, spans, truncated
+
+    def _score(self, query: str, texts: list[str], windows: bool) -> tuple[Floats, Spans, int]:
+        """Scores before the activation, where the cross-encoder lets it be held back."""
+        cross = self.cross_encoder
+        own = cross if isinstance(cross, CrossEncoder) else None
+        if windows:
+            options: dict[str, Any] = {"windows": True, "activation": "identity", "show_progress": False}
+            ranked = own.rank(query, texts, **options) if own else cross.rank(query, texts)
+            by_index = sorted(ranked, key=lambda item: item.index)
+            return np.array([item.score for item in by_index], np.float32), [item.span for item in by_index], 0
+        pairs = [(query, text) for text in texts]
+        if own is None:
+            return np.asarray(cross.predict(pairs), dtype=np.float32), [None] * len(texts), 0
+        scores, cut = own.predict(pairs, activation="identity", show_progress=False, return_truncation=True)
+        return scores, [None] * len(texts), int(np.count_nonzero(cut))
+
+    def _finished(self, scores: Any) -> Any:
+        if isinstance(self.cross_encoder, CrossEncoder):
+            return self.cross_encoder.activated(np.asarray(scores, dtype=np.float32))
+        return scores
+
+
+def check_weight(weight: Any) -> float:
+    """A weight of the first stage, from 0 to 1.
+
+    Raises:
+        ConfigurationError: It isn't.
+    """
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0.0 <= weight <= 1.0:
+        raise ConfigurationError(f"stage1_weight must be a number from 0 to 1, got {weight!r}.")
+    return float(weight)
+
+
+def span(observer: Observer | None, name: str) -> AbstractContextManager[dict[str, Any]]:
+    """A tracing span, or nothing where nobody observes."""
+    return nullcontext({}) if observer is None else observer(name)
+
+
+def _text_span(hit: Hit, found: tuple[int, int] | None) -> tuple[int, int] | None:
+    """A window's span in title and text, as a span in the text."""
+    if found is None:
+        return None
+    offset = len(hit.passage.full_text) - len(hit.passage.text)
+    return max(found[0] - offset, 0), max(found[1] - offset, 0)
