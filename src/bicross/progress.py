@@ -19,6 +19,17 @@ class Advance(Protocol):
         ...
 
 
+def announce(text: str, show: bool | None = None) -> None:
+    """Say on standard error what is about to take long and can't report its progress.
+
+    Args:
+        text: What begins.
+        show: False: never; True: always; None: on a terminal.
+    """
+    if sys.stderr.isatty() if show is None else show:
+        sys.stderr.write(f"{text} …\n")
+
+
 @contextmanager
 def progress(description: str, total: float, show: bool | None = None) -> Iterator[Advance]:
     """Show progress on standard error.

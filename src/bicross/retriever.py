@@ -12,11 +12,15 @@ from bicross.bi_encoder import BiEncoder
 from bicross.encoding.tokenizer import check_text
 from bicross.errors import BicrossWarning, ConfigurationError, InputError, TruncationWarning
 from bicross.indexing import carry_out, compare, prepare
+from bicross.progress import announce
 from bicross.second_stage import Reranked, SecondStage, check_weight, span
 from bicross.stores import Store
 from bicross.types import Encoder, Floats, Hit, IndexReport, Observer, Passage, Scorer, SearchResult
 
 Filter = Mapping[str, Any]
+
+_ANNOUNCED = 20_000
+"""Passages that aren't in the approximate index yet, above which building it takes seconds."""
 
 
 class TwoStageRetriever:
@@ -103,7 +107,9 @@ class TwoStageRetriever:
             self._bind()
         plan = compare(self.store, incoming, source, delete_missing=delete_missing)
         report = carry_out(self.store, self.bi_encoder, plan, source, show_progress)
-        if optimize and self.store.info() is not None:
+        if optimize and (info := self.store.info()) is not None:
+            if info.count - info.indexed_vectors_count > _ANNOUNCED:
+                announce(f"building the index over {info.count} passages; searches wait", show_progress)
             self.store.optimize()
         return replace(report, skipped=incoming.blank + incoming.unread, duplicates=incoming.duplicates)
 
