@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src"
 
-BASE = {"types", "errors", "progress", "pool"}
+BASE = {"types", "errors", "progress", "pool", "lifecycle"}
 ENCODING = BASE | {"encoding"}
 STORES = BASE | {"stores", "caches"}
 MODELS = ENCODING | {"bi_encoder", "cross_encoder"}
@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "types": set(),
     "errors": set(),
     "progress": set(),
+    "lifecycle": set(),
     "pool": set(),
     "caches": BASE,
     "encoding": ENCODING,

@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self, TypedDict, Unpack, overload
 
 import numpy as np
@@ -17,7 +16,9 @@ from bicross.encoding.checkpoint import BiCheckpoint, read_bi_checkpoint
 from bicross.encoding.fingerprint import digest, precision_class, tower_digest
 from bicross.encoding.loading import Lease, LoadOptions
 from bicross.encoding.locate import locate
+from bicross.encoding.model import LoadedModel
 from bicross.encoding.prompts import Role, role_prompt
+from bicross.encoding.saving import save_bi_checkpoint
 from bicross.encoding.tokenizer import check_text, check_texts
 from bicross.errors import ConfigurationError, DimensionMismatchError
 from bicross.types import Floats
@@ -38,7 +39,7 @@ class EncodeOptions(TypedDict, total=False):
     normalize: bool | None
 
 
-class BiEncoder:
+class BiEncoder(LoadedModel):
     """Embeds queries and documents; made by `BiEncoder.load`.
 
     Safe to call from many threads. One model in memory serves all that load it with the same options.
@@ -56,12 +57,10 @@ class BiEncoder:
         if checkpoint.similarity not in SIMILARITIES:
             raise ConfigurationError(f"similarity must be one of {SIMILARITIES}, got {checkpoint.similarity!r}.")
         self.checkpoint = checkpoint
-        self.name = name
-        self.revision = revision
-        self._options = options
         document = towers.load_tower(checkpoint.document, options)
         query = towers.load_tower(checkpoint.query, options) if checkpoint.two_towers else document
         self._leases: dict[Role, Lease[towers.Tower]] = {"document": document, "query": query}
+        super().__init__(name, revision, options, self._leases.values())
         self.truncate_dim = truncate_dim
         self._digests: dict[Role, str] = {}
         _check_dimensions(query.get().model.dimension, document.get().model.dimension, truncate_dim)
@@ -143,16 +142,6 @@ class BiEncoder:
     def similarity_name(self) -> str:
         """ "cosine", "dot", "euclidean" or "manhattan"."""
         return self.checkpoint.similarity
-
-    @property
-    def device(self) -> str:
-        """Where the model computes."""
-        return self._options.device
-
-    @property
-    def precision(self) -> str:
-        """What the model computes in."""
-        return self._options.precision
 
     @property
     def document_fingerprint(self) -> str:
@@ -267,38 +256,9 @@ class BiEncoder:
         """Tokens of each text as the document tower reads it, special tokens left out."""
         return self._leases["document"].get().tokenizer.count(check_texts(texts))
 
-    def save(self, folder: str | os.PathLike[str]) -> Path:
-        """Write a checkpoint that sentence-transformers 5.3 to 6.x and bicross load.
-
-        Raises:
-            ConfigurationError: The folder holds files already.
-        """
-        from bicross.encoding.saving import save_bi_checkpoint
-
+    def save(self, folder: str | os.PathLike[str]) -> Path:  # noqa: D102  # described by LoadedModel
         limits = {role: lease.get().tokenizer.max_length for role, lease in self._leases.items()}
         return save_bi_checkpoint(self.checkpoint, Path(folder), limits)
-
-    def push_to_hub(self, repository: str, *, token: str | None = None, private: bool = True) -> str:
-        """Upload the checkpoint to the model hub; returns its address."""
-        from bicross.encoding.saving import push
-
-        return push(self.save, repository, token, private)
-
-    def close(self) -> None:
-        """Let go of the model; it leaves memory with its last user."""
-        for lease in self._leases.values():
-            lease.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"BiEncoder({self.name!r}, device={self.device!r}, precision={self.precision!r})"
 
     def _encode(
         self,

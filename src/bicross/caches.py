@@ -14,12 +14,12 @@ import zlib
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bicross.errors import ClosedError, StoreError
+from bicross.lifecycle import Closing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,7 @@ _VARIABLES = 500
 _SCHEMA = "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL, check_sum INTEGER NOT NULL)"
 
 
-class VectorCache:
+class VectorCache(Closing):
     """Vectors in a folder. Safe for threads and for several processes.
 
     Args:
@@ -93,14 +93,6 @@ class VectorCache:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:

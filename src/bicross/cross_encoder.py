@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self, TypedDict, Unpack, overload
 
 import numpy as np
@@ -16,6 +15,8 @@ from bicross.encoding.checkpoint import CrossCheckpoint, read_cross_checkpoint
 from bicross.encoding.fingerprint import digest, encoder_digest, precision_class
 from bicross.encoding.loading import LoadOptions
 from bicross.encoding.locate import locate
+from bicross.encoding.model import LoadedModel
+from bicross.encoding.saving import save_cross_checkpoint
 from bicross.encoding.scoring import PairCounts, load_classifier, score_ids
 from bicross.encoding.tokenizer import Ids, check_text, check_texts
 from bicross.encoding.windows import windows as spans_of
@@ -40,7 +41,7 @@ class PredictOptions(TypedDict, total=False):
     show_progress: bool | None
 
 
-class CrossEncoder:
+class CrossEncoder(LoadedModel):
     """Scores pairs; made by `CrossEncoder.load`.
 
     Safe to call from many threads. One model in memory serves all that load it with the same options.
@@ -56,10 +57,8 @@ class CrossEncoder:
         activation: str | None = None,
     ) -> None:
         self.checkpoint = checkpoint
-        self.name = name
-        self.revision = revision
-        self._options = options
         self._lease = load_classifier(checkpoint.encoder, options)
+        super().__init__(name, revision, options, [self._lease])
         default = "sigmoid" if self.labels == 1 else "identity"
         self.activation = activation or checkpoint.activation or default
         activate(np.zeros((1, self.labels), dtype=np.float32), self.activation)
@@ -124,16 +123,6 @@ class CrossEncoder:
     def stage1_weight(self) -> float:
         """Weight of the first stage's score in the final one, chosen in training; 0.0 where the checkpoint has none."""
         return float(self.checkpoint.extras.get("stage1_weight", 0.0))
-
-    @property
-    def device(self) -> str:
-        """Where the model computes."""
-        return self._options.device
-
-    @property
-    def precision(self) -> str:
-        """What the model computes in."""
-        return self._options.precision
 
     @property
     def fingerprint(self) -> str:
@@ -252,36 +241,8 @@ class CrossEncoder:
         order = np.argsort(-scores, kind="stable")[:top_k]
         return [Ranked(int(i), float(scores[i]), spans[i]) for i in order]
 
-    def save(self, folder: str | os.PathLike[str]) -> Path:
-        """Write a checkpoint that sentence-transformers 5.3 to 6.x and bicross load.
-
-        Raises:
-            ConfigurationError: The folder holds files already.
-        """
-        from bicross.encoding.saving import save_cross_checkpoint
-
+    def save(self, folder: str | os.PathLike[str]) -> Path:  # noqa: D102  # described by LoadedModel
         return save_cross_checkpoint(self.checkpoint, Path(folder), self.max_length)
-
-    def push_to_hub(self, repository: str, *, token: str | None = None, private: bool = True) -> str:
-        """Upload the checkpoint to the model hub; returns its address."""
-        from bicross.encoding.saving import push
-
-        return push(self.save, repository, token, private)
-
-    def close(self) -> None:
-        """Let go of the model; it leaves memory with its last user."""
-        self._lease.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"CrossEncoder({self.name!r}, device={self.device!r}, precision={self.precision!r})"
 
     def _prompt(self, prompt: str | None) -> str:
         if prompt is not None:

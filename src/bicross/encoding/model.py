@@ -1,0 +1,58 @@
+"""What both encoders are: a name, the options they were loaded with, and a share in a loaded model."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from bicross.encoding.loading import Lease, LoadOptions
+from bicross.encoding.saving import push
+from bicross.lifecycle import Closing
+
+
+class LoadedModel(Closing):
+    """The base of `BiEncoder` and `CrossEncoder`.
+
+    Attributes:
+        name: The name or folder that leads to the checkpoint again.
+        revision: The commit, for a checkpoint of the model hub.
+    """
+
+    def __init__(self, name: str, revision: str | None, options: LoadOptions, leases: Iterable[Lease[Any]]) -> None:
+        self.name = name
+        self.revision = revision
+        self._options = options
+        self._shares = tuple(leases)
+
+    @property
+    def device(self) -> str:
+        """Where the model computes."""
+        return self._options.device
+
+    @property
+    def precision(self) -> str:
+        """What the model computes in."""
+        return self._options.precision
+
+    @abstractmethod
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Write a checkpoint that sentence-transformers 5.3 to 6.x and bicross load.
+
+        Raises:
+            ConfigurationError: The folder holds files already.
+        """
+
+    def push_to_hub(self, repository: str, *, token: str | None = None, private: bool = True) -> str:
+        """Upload the checkpoint to the model hub; returns its address."""
+        return push(self.save, repository, token, private)
+
+    def close(self) -> None:
+        """Let go of the model; it leaves memory with its last user."""
+        for lease in self._shares:
+            lease.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, device={self.device!r}, precision={self.precision!r})"
