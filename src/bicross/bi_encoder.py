@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from bicross.encoding import towers
-from bicross.encoding.checkpoint import BiCheckpoint, read_bi_checkpoint
+from bicross.encoding.checkpoint import read_bi_checkpoint
 from bicross.encoding.fingerprint import digest, precision_class, tower_digest
 from bicross.encoding.loading import Lease, LoadOptions
 from bicross.encoding.locate import locate
 from bicross.encoding.model import LoadedModel
 from bicross.encoding.prompts import Role, role_prompt
 from bicross.encoding.saving import save_bi_checkpoint
+from bicross.encoding.specs import BiCheckpoint
 from bicross.encoding.tokenizer import check_text, check_texts
 from bicross.errors import ConfigurationError, DimensionMismatchError
 from bicross.types import Floats

@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from bicross.encoding.backends.torch import activate
-from bicross.encoding.checkpoint import CrossCheckpoint, read_cross_checkpoint
+from bicross.encoding.checkpoint import read_cross_checkpoint
 from bicross.encoding.fingerprint import digest, encoder_digest, precision_class
 from bicross.encoding.loading import LoadOptions
 from bicross.encoding.locate import locate
 from bicross.encoding.model import LoadedModel
 from bicross.encoding.saving import save_cross_checkpoint
 from bicross.encoding.scoring import PairCounts, load_classifier, score_ids
+from bicross.encoding.specs import CrossCheckpoint
 from bicross.encoding.tokenizer import Ids, check_text, check_texts
 from bicross.encoding.windows import windows as spans_of
 from bicross.errors import ConfigurationError, InputTypeError

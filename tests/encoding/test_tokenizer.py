@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
-from bicross.encoding.checkpoint import TransformerSpec
+from bicross.encoding.specs import TransformerSpec
 from bicross.encoding.tokenizer import TextTokenizer, check_texts, load_tokenizer
 from bicross.errors import InputError, InputTypeError
 

@@ -8,13 +8,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bicross.encoding.specs import (
+    POOLING_MODES,
+    BiCheckpoint,
+    CrossCheckpoint,
+    DenseSpec,
+    NormalizeSpec,
+    PoolingSpec,
+    StaticSpec,
+    TowerSpec,
+    TransformerSpec,
+)
 from bicross.errors import CheckpointError
 
-POOLING_MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 _LEGACY_POOLING = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -24,90 +33,6 @@ _LEGACY_POOLING = {
     "pooling_mode_lasttoken": "lasttoken",
 }
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-
-
-@dataclass(frozen=True, slots=True)
-class TransformerSpec:
-    """A transformer with its tokenizer, in one folder."""
-
-    folder: Path
-    max_length: int | None = None
-    lower_case: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class StaticSpec:
-    """A table of token vectors that are averaged (sentence-transformers' StaticEmbedding, model2vec)."""
-
-    folder: Path
-
-
-@dataclass(frozen=True, slots=True)
-class PoolingSpec:
-    """How token vectors become one vector; several modes are concatenated in this order."""
-
-    modes: tuple[str, ...] = ("mean",)
-    include_prompt: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class DenseSpec:
-    """A linear layer on the pooled vector."""
-
-    folder: Path
-    in_features: int
-    out_features: int
-    bias: bool
-    activation: str
-    residual: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class NormalizeSpec:
-    """L2 normalisation of the pooled vector."""
-
-
-@dataclass(frozen=True, slots=True)
-class TowerSpec:
-    """What turns a text into a vector."""
-
-    encoder: TransformerSpec | StaticSpec
-    pooling: PoolingSpec | None = None
-    heads: tuple[DenseSpec | NormalizeSpec, ...] = ()
-
-    @property
-    def normalizes(self) -> bool:
-        """Whether the vectors have unit length."""
-        return bool(self.heads) and isinstance(self.heads[-1], NormalizeSpec)
-
-
-@dataclass(frozen=True, slots=True)
-class BiCheckpoint:
-    """A bi-encoder's folder: one tower, or one for queries and one for documents."""
-
-    folder: Path
-    query: TowerSpec
-    document: TowerSpec
-    prompts: Mapping[str, str] = field(default_factory=dict)
-    default_prompt_name: str | None = None
-    similarity: str = "cosine"
-    note: str | None = None
-
-    @property
-    def two_towers(self) -> bool:
-        """Whether queries and documents go different ways."""
-        return self.query != self.document
-
-
-@dataclass(frozen=True, slots=True)
-class CrossCheckpoint:
-    """A cross-encoder's folder."""
-
-    encoder: TransformerSpec
-    activation: str | None = None
-    prompts: Mapping[str, str] = field(default_factory=dict)
-    default_prompt_name: str | None = None
-    extras: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_json(path: Path) -> Any:

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bicross.encoding.checkpoint import DenseSpec, StaticSpec, TowerSpec, read_json, weight_files
+from bicross.encoding.checkpoint import read_json, weight_files
+from bicross.encoding.specs import DenseSpec, StaticSpec, TowerSpec
 
 _WITHOUT_EFFECT = {
     "_name_or_path",

@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bicross.encoding.checkpoint import (
+from bicross.encoding.checkpoint import read_json, weight_files
+from bicross.encoding.prompts import Role
+from bicross.encoding.specs import (
     POOLING_MODES,
     BiCheckpoint,
     CrossCheckpoint,
@@ -21,10 +23,7 @@ from bicross.encoding.checkpoint import (
     StaticSpec,
     TowerSpec,
     TransformerSpec,
-    read_json,
-    weight_files,
 )
-from bicross.encoding.prompts import Role
 from bicross.errors import ConfigurationError
 
 _MODULES = "sentence_transformers.models."

@@ -10,8 +10,9 @@ import numpy as np
 
 from bicross.encoding.backends.torch import TorchClassifier
 from bicross.encoding.batching import pad, plan_batches
-from bicross.encoding.checkpoint import TransformerSpec, weight_files
+from bicross.encoding.checkpoint import weight_files
 from bicross.encoding.loading import Lease, LoadOptions, share
+from bicross.encoding.specs import TransformerSpec
 from bicross.encoding.tokenizer import Ids, TextTokenizer, load_tokenizer
 from bicross.encoding.towers import count_unknown, default_batch_tokens, warn_about
 from bicross.errors import CheckpointError

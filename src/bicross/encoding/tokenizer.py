@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bicross.encoding.checkpoint import TransformerSpec
+from bicross.encoding.specs import TransformerSpec
 from bicross.errors import CheckpointError, InputError, InputTypeError
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from bicross.encoding.backends.torch import TorchTower
 from bicross.encoding.batching import CPU_BATCH_TOKENS, GPU_BATCH_TOKENS, pad, plan_batches
-from bicross.encoding.checkpoint import StaticSpec, TowerSpec, weight_files
+from bicross.encoding.checkpoint import weight_files
 from bicross.encoding.loading import Lease, LoadOptions, share
+from bicross.encoding.specs import StaticSpec, TowerSpec
 from bicross.encoding.tokenizer import Ids, TextTokenizer, load_static_tokenizer, load_tokenizer
 from bicross.errors import CheckpointError, TruncationWarning, UnknownTokensWarning
 from bicross.progress import progress

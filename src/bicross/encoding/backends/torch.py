@@ -13,16 +13,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from bicross.encoding.checkpoint import (
-    DenseSpec,
-    NormalizeSpec,
-    PoolingSpec,
-    StaticSpec,
-    TowerSpec,
-    TransformerSpec,
-    weight_files,
-)
+from bicross.encoding.checkpoint import weight_files
 from bicross.encoding.pooling import pool
+from bicross.encoding.specs import DenseSpec, NormalizeSpec, PoolingSpec, StaticSpec, TowerSpec, TransformerSpec
 from bicross.errors import CheckpointError, ConfigurationError
 from bicross.types import Floats
 
