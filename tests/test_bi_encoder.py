@@ -245,6 +245,22 @@ def test_a_hub_name_offline_says_what_was_sought_where_and_how_to_get_it() -> No
         BiEncoder.load("someone/model", local_files_only=True)
 
 
+def test_a_hub_name_is_loaded_from_the_hubs_cache_with_its_commit(tmp_path: Path) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repository = tmp_path / "models--someone--tiny"
+    write_bi_encoder(repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    for branch in ("main", "v2"):
+        (repository / "refs" / branch).write_text(commit)
+    for revision in (None, "v2", commit):
+        options = {"cache_dir": tmp_path, "local_files_only": True, "revision": revision}
+        with BiEncoder.load("someone/tiny", **options) as model:
+            assert (model.name, model.revision) == ("someone/tiny", commit)
+            assert model.encode_query("cat").shape == (32,)
+    with pytest.raises(ModelNotFoundError, match="at revision 'v9'"):
+        BiEncoder.load("someone/tiny", cache_dir=tmp_path, local_files_only=True, revision="v9")
+
+
 def test_a_missing_starter_names_all_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from bicross.encoding import locate
 
