@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bicross.ranking import Pace, order, pair_costs, weighted_sum
+from bicross.ranking import Pace, marginal_relevance, order, pair_costs, scaled, weighted_sum
 from bicross.types import Hit, Passage
 
 finite = st.floats(-20, 20, allow_nan=False, width=32)
@@ -59,3 +59,27 @@ def test_the_pace_is_learnt_and_keeps_within_the_time() -> None:
     assert pace.affordable(costs, 100) == 8
     assert pace.affordable(costs, 5) == 0
     assert pair_costs("a" * 8, ["b" * 12, "c" * 9_000], 256).tolist() == [8.0, 256.0]
+
+
+def test_marginal_relevance_goes_from_diversity_to_nearness() -> None:
+    rows = np.array([[1.0, 0.0], [0.99, 0.01], [0.8, 0.6], [0.0, 2.0]])
+    query = np.array([3.0, 0.1])
+    by_nearness = np.argsort(-(rows @ query) / np.linalg.norm(rows, axis=1), kind="stable").tolist()
+    assert marginal_relevance(query, rows, 4, 1.0) == by_nearness
+    assert marginal_relevance(query, rows, 2, 0.0) == [by_nearness[0], 3]
+    assert marginal_relevance(query, rows, 9, 0.5)[0] == by_nearness[0]
+    assert sorted(marginal_relevance(query, rows, 9, 0.5)) == [0, 1, 2, 3]
+    assert marginal_relevance(query, np.empty((0, 2)), 3, 0.5) == []
+
+
+def test_marginal_relevance_takes_the_first_of_equals_and_a_zero_vector() -> None:
+    assert marginal_relevance([1.0, 0.0], [[2.0, 0.0], [1.0, 0.0], [0.0, 0.0]], 3, 0.5) == [0, 1, 2]
+    assert marginal_relevance([0.0, 0.0], [[1.0, 0.0], [0.0, 1.0]], 2, 0.5) == [0, 1]
+
+
+@given(st.lists(st.floats(-1.01, 1.01), min_size=2))
+def test_scaled_scores_are_from_0_to_1_and_keep_the_order(scores: list[float]) -> None:
+    for distance, factor in (("cosine", 1.0), ("dot", 1e6)):
+        found = [scaled(score * factor, distance) for score in sorted(scores)]
+        assert found == sorted(found)
+        assert all(0.0 <= value <= 1.0 for value in found)

@@ -130,6 +130,32 @@ def test_a_document_that_became_shorter_leaves_nothing_behind(store: ExactStore,
     assert sorted(store.ids()) == sorted(["doc", *(p.id for p in PASSAGES[5:8])])
 
 
+def test_adding_encodes_what_differs_and_deletes_nothing(store: ExactStore, encoder: CountingEncoder) -> None:
+    retriever = TwoStageRetriever(encoder, store)
+    pieces = [Passage(f"the {name}", id=name, meta={"source_id": "doc"}) for name in NAMES[:3]]
+    assert retriever.add([*pieces, Passage("", id="blank"), pieces[0]]) == IndexReport(new=4, encoded=4, duplicates=1)
+    encoder.encoded.clear()
+    edited = [replace(pieces[0], text="the old cat"), replace(pieces[1], meta={"lang": "en"}), pieces[2]]
+    assert retriever.add(edited) == IndexReport(changed=2, unchanged=1, encoded=1)
+    assert encoder.encoded == ["the old cat"]
+    assert retriever.add(edited[:1]) == IndexReport(unchanged=1)
+    assert sorted(store.ids()) == sorted(["blank", *NAMES[:3]])
+    assert store.get(["dog"])[0] == edited[1]
+    assert retriever.add([]) == IndexReport()
+    with pytest.raises(InputTypeError, match="passages\\[1\\]"):
+        retriever.add([pieces[0], "the dog"])  # type: ignore[list-item]
+
+
+def test_what_was_added_belongs_to_no_sync(store: ExactStore, encoder: CountingEncoder) -> None:
+    retriever = TwoStageRetriever(encoder, store)
+    retriever.add(PASSAGES[:3])
+    assert retriever.index(PASSAGES[5:7], source="a", delete_missing=True) == IndexReport(new=2, encoded=2)
+    assert retriever.index(PASSAGES[5:6], source="a", delete_missing=True).deleted == 1
+    assert store.count() == 4
+    with pytest.raises(FingerprintMismatchError):
+        TwoStageRetriever(CountingEncoder(encoder.inner, "f2"), store).add(PASSAGES[:1])
+
+
 def test_an_empty_source_deletes_nothing_unless_forced(store: ExactStore, encoder: CountingEncoder) -> None:
     retriever = TwoStageRetriever(encoder, store)
     retriever.index(PASSAGES, source="a")

@@ -90,8 +90,22 @@ def prepare(passages: Iterable[Passage], source: str, *, delete_missing: bool, f
     return Incoming(found, blank, len(given) - blank - len(found), unread)
 
 
-def compare(store: Store, incoming: Incoming, source: str, *, delete_missing: bool) -> Plan:
-    """Tell what differs from what the store holds."""
+def prepare_added(passages: Sequence[Passage]) -> Incoming:
+    """Validate passages that belong to no sync; blank ones stay, because nobody counts them for the caller.
+
+    Raises:
+        InputTypeError, InputError: Something that can't be indexed; names its position.
+    """
+    given = check_passages(passages)
+    found = {
+        passage.id: (passage, stamp_in(payload_of(passage, None, where=f"passages[{position}]")))
+        for position, passage in enumerate(given)
+    }
+    return Incoming(found, 0, len(given) - len(found), 0)
+
+
+def compare(store: Store, incoming: Incoming, source: str | None, *, delete_missing: bool) -> Plan:
+    """Tell what differs from what the store holds. Without a source, nothing is deleted."""
     plan = Plan()
     for part in _parts(list(incoming.passages.values()), _COMPARED):
         stored = store.stamps([passage.id for passage, _ in part])
@@ -105,6 +119,8 @@ def compare(store: Store, incoming: Incoming, source: str, *, delete_missing: bo
                 plan.moved.append(passage)
             else:
                 plan.unchanged += 1
+    if source is None:
+        return plan
     mine = {"field": "sync", "operator": "==", "value": source}
     if delete_missing:
         plan.missing = [id for id in store.ids(mine) if id not in incoming.passages]
@@ -118,7 +134,9 @@ def compare(store: Store, incoming: Incoming, source: str, *, delete_missing: bo
     return plan
 
 
-def carry_out(store: Store, bi_encoder: Encoder, plan: Plan, source: str, show_progress: bool | None) -> IndexReport:
+def carry_out(
+    store: Store, bi_encoder: Encoder, plan: Plan, source: str | None, show_progress: bool | None
+) -> IndexReport:
     """Encode and write what differs, in acknowledged batches; delete what is gone, last."""
     # Sorted once over the whole work, so that every batch holds texts of one length.
     work = sorted(plan.new + plan.changed, key=lambda passage: (len(passage.full_text), passage.id))

@@ -1,7 +1,8 @@
-"""The order of the final hits: weighted sums of two stages, and how many pairs a time budget allows."""
+"""The order of hits: weighted sums of two stages, diversity, scores from 0 to 1, and what a time budget allows."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +47,55 @@ def order(hits: list[Hit]) -> list[Hit]:
             hit.passage.id,
         ),
     )
+
+
+def marginal_relevance(query: npt.ArrayLike, documents: npt.ArrayLike, top_k: int, weight: float) -> list[int]:
+    """Choose documents that are near to the query and far from each other, one after the other.
+
+    Maximal marginal relevance (Carbonell & Goldstein 1998): each step takes the document with the greatest
+    w·cos(document, query) − (1 − w)·max cos(document, chosen).
+
+    Args:
+        query: **Shape:** (dimension,).
+        documents: **Shape:** (n, dimension).
+        top_k: How many to choose at most.
+        weight: w, from 0 (as diverse as possible) to 1 (by nearness to the query alone).
+
+    Returns:
+        Positions of the chosen, in the order of choice; of equals, the first. The first one is the nearest.
+
+    >>> marginal_relevance([1.0, 0.0], [[1.0, 0.1], [1.0, 0.11], [0.9, -0.5]], 2, 0.5)
+    [0, 2]
+    """
+    rows = np.asarray(documents, dtype=np.float64)
+    if len(rows) == 0:
+        return []
+    rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    sought = np.asarray(query, dtype=np.float64)
+    relevance = rows @ (sought / max(float(np.linalg.norm(sought)), 1e-12))
+    chosen = [int(np.argmax(relevance))]
+    nearest = rows @ rows[chosen[0]]
+    while len(chosen) < min(top_k, len(rows)):
+        value = weight * relevance - (1 - weight) * nearest
+        value[chosen] = -np.inf
+        chosen.append(int(np.argmax(value)))
+        nearest = np.maximum(nearest, rows @ rows[chosen[-1]])
+    return chosen
+
+
+def scaled(score: float, distance: str) -> float:
+    """A first-stage score as a number from 0 to 1, in the same order.
+
+    Args:
+        score: **Unit:** that of `distance`.
+        distance: "cosine": (1 + s) / 2. "dot": the logistic function of s / 100, as Haystack scales it.
+
+    >>> scaled(0.5, "cosine"), scaled(0.0, "dot")
+    (0.75, 0.5)
+    """
+    if distance == "cosine":
+        return min(max((1.0 + score) / 2.0, 0.0), 1.0)
+    return 0.5 * (1.0 + math.tanh(score / 200.0))
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing import Any
 from bicross.bi_encoder import BiEncoder
 from bicross.encoding.tokenizer import check_text
 from bicross.errors import BicrossWarning, ConfigurationError, InputError, TruncationWarning
-from bicross.indexing import carry_out, compare, prepare
+from bicross.indexing import carry_out, compare, prepare, prepare_added
 from bicross.progress import announce
 from bicross.second_stage import Reranked, SecondStage, check_weight, span
 from bicross.stores import Store
@@ -112,6 +112,29 @@ class TwoStageRetriever:
                 announce(f"building the index over {info.count} passages; searches wait", show_progress)
             self.store.optimize()
         return replace(report, skipped=incoming.blank + incoming.unread, duplicates=incoming.duplicates)
+
+    def add(self, passages: Sequence[Passage], *, show_progress: bool | None = None) -> IndexReport:
+        """Write passages that belong to no sync; those with a known id replace the stored ones.
+
+        Only what is new, or has another title or text, is encoded. Nothing is deleted, blank passages are kept, and
+        the approximate index isn't built: `store.optimize()` does that after the last call.
+
+        Args:
+            passages: What to write; of several with one id, the last.
+            show_progress: None: on a terminal, once it takes more than two seconds.
+
+        Raises:
+            InputTypeError, InputError: Something that can't be indexed; names its position.
+            FingerprintMismatchError, DimensionMismatchError: Another model filled the collection.
+            StorageFullError: The disk is nearly full. What was acknowledged is there.
+        """
+        incoming = prepare_added(passages)
+        if not incoming.passages:
+            return IndexReport()
+        self._bind()
+        plan = compare(self.store, incoming, None, delete_missing=False)
+        report = carry_out(self.store, self.bi_encoder, plan, None, show_progress)
+        return replace(report, duplicates=incoming.duplicates)
 
     def retrieve(
         self, query: str, top_k: int = 100, *, filter: Filter | None = None, observer: Observer | None = None
