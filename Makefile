@@ -13,7 +13,7 @@ DEMO_MODULES ?= numpy json re os shutil pathlib collections datetime random subp
 
 demo: $(VENV)/.ready
 ifdef DOCS
-	$(BIN)/bicross index "$(DOCS)" --store $(STORE) --collection docs --source docs --delete-missing
+	$(BIN)/bicross index "$(DOCS)" --store $(STORE) --collection docs --source docs
 	@echo; echo 'Search it: $(BIN)/bicross search "your question" --store $(STORE) --collection docs'
 else
 	$(BIN)/bicross index --python $(DEMO_MODULES) --store $(STORE)
