@@ -60,5 +60,5 @@ $(VENV)/.test-ready: $(VENV)/.ready
 	touch $@
 
 $(VENV)/.check-ready: $(VENV)/.test-ready
-	$(PIP) ruff mypy sentence-transformers build
+	$(PIP) ruff mypy sentence-transformers build langchain-tests langchain-classic langchain-qdrant pytest-asyncio
 	touch $@

@@ -154,7 +154,7 @@ class TwoStageRetriever:
         _check_query(query)
         _check_count(top_k, "top_k")
         started = time.perf_counter()
-        self._verify()
+        self.verify()
         with span(observer, "encode") as tags:
             vector = self._encode_query(query, tags)
         encoded = time.perf_counter()
@@ -268,8 +268,12 @@ class TwoStageRetriever:
             distance=getattr(encoder, "similarity_name", "cosine"),
         )
 
-    def _verify(self) -> None:
-        """Refuse to search what another model filled; asked of the store until it has a collection."""
+    def verify(self) -> None:
+        """Refuse to search what another model filled; the store is asked until it has a collection.
+
+        Raises:
+            FingerprintMismatchError, DimensionMismatchError: Another model filled it.
+        """
         if self._verified:
             return
         info = self.store.info()

@@ -1,0 +1,50 @@
+"""LangChain's interfaces over the engine. Names load on first use (PEP 562)."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from bicross.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from bicross.langchain.embeddings import BicrossEmbeddings
+    from bicross.langchain.reranker import BicrossCrossEncoder, BicrossReranker
+    from bicross.langchain.retriever import BicrossRetriever
+    from bicross.langchain.vector_store import BicrossVectorStore
+    from bicross.langchain.wrappers import EmbeddingsEncoder, RerankerScorer
+
+if find_spec("langchain_core") is None:
+    raise MissingExtraError('bicross.langchain needs langchain-core: pip install "bicross[langchain]"')
+
+_HOMES = {
+    "BicrossCrossEncoder": "bicross.langchain.reranker",
+    "BicrossEmbeddings": "bicross.langchain.embeddings",
+    "BicrossReranker": "bicross.langchain.reranker",
+    "BicrossRetriever": "bicross.langchain.retriever",
+    "BicrossVectorStore": "bicross.langchain.vector_store",
+    "EmbeddingsEncoder": "bicross.langchain.wrappers",
+    "RerankerScorer": "bicross.langchain.wrappers",
+}
+
+__all__ = [
+    "BicrossCrossEncoder",
+    "BicrossEmbeddings",
+    "BicrossReranker",
+    "BicrossRetriever",
+    "BicrossVectorStore",
+    "EmbeddingsEncoder",
+    "RerankerScorer",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'bicross.langchain' has no attribute {name!r}")
+    return getattr(import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

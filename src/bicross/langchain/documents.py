@@ -1,0 +1,54 @@
+"""Passages and hits as LangChain's documents, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from langchain_core.documents import Document
+
+from bicross.errors import InputTypeError
+from bicross.types import Hit, Passage, derive_id
+
+
+def check_documents(documents: Any, sibling: str) -> list[Document]:
+    """Check that this is a sequence of documents.
+
+    Raises:
+        InputTypeError: It isn't; the message names the position.
+    """
+    if not isinstance(documents, Sequence) or isinstance(documents, str | bytes):
+        raise InputTypeError(f"Documents come as a sequence, got {type(documents).__name__}. {sibling}")
+    for position, document in enumerate(documents):
+        if not isinstance(document, Document):
+            raise InputTypeError(f"Every item must be a Document; documents[{position}] is {document!r:.80}. {sibling}")
+    return list(documents)
+
+
+def to_passage(text: str, metadata: dict[str, Any] | None, id: str | None) -> Passage:
+    """What a collection stores of a document; without an id, one made from ``metadata["source"]`` and the text."""
+    source = (metadata or {}).get("source")
+    source = source if isinstance(source, str) and source else None
+    return Passage(text, id=derive_id(source, text) if id is None else id, meta=metadata or {}, source=source)
+
+
+def to_document(passage: Passage) -> Document:
+    """A passage; title and source are in the metadata where they were set."""
+    own = {"title": passage.title, "source": passage.source}
+    metadata = {name: value for name, value in own.items() if value is not None} | dict(passage.meta)
+    return Document(page_content=passage.text, metadata=metadata, id=passage.id)
+
+
+def hit_document(hit: Hit) -> Document:
+    """A hit; its scores are in the metadata."""
+    document = to_document(hit.passage)
+    scores: dict[str, Any] = {
+        "relevance_score": hit.score,
+        "stage1_score": hit.stage1_score,
+        "stage1_rank": hit.stage1_rank,
+        "rerank_score": hit.rerank_score,
+        "span": list(hit.span) if hit.span else None,
+        "context": [passage.text for passage in hit.context] or None,
+    }
+    document.metadata.update({name: value for name, value in scores.items() if value is not None})
+    return document

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.documents import Document
+from langchain_core.runnables import ConfigurableField
+from pydantic import ValidationError
+
+from bicross import BiEncoder, CrossEncoder, ExactStore, Passage, TwoStageRetriever
+from bicross.errors import ConfigurationError, FilterError, InputError
+from bicross.langchain import BicrossReranker, BicrossRetriever
+
+NAMES = ["cat", "dog", "bird", "fish", "tree", "house", "river", "stone"]
+QUERY = "a red bird flies"
+
+
+@pytest.fixture(scope="module")
+def engine(bi_encoder: BiEncoder, cross_encoder: CrossEncoder) -> Iterator[TwoStageRetriever]:
+    with ExactStore() as store:
+        made = TwoStageRetriever(bi_encoder, store, cross_encoder)
+        places = enumerate(NAMES)
+        made.index([Passage(f"the {n} is old", n, f"the {n}", {"place": i}, "names.txt") for i, n in places])
+        yield made
+
+
+class Recorder(BaseCallbackHandler):
+    """Notes the child runs."""
+
+    def __init__(self) -> None:
+        self.root: Any = None
+        self.started: list[tuple[str, Any, Any]] = []
+        self.ended: list[Any] = []
+        self.failed: list[BaseException] = []
+
+    def on_retriever_start(self, serialized: Any, query: str, *, run_id: Any, **kwargs: Any) -> None:
+        self.root = run_id
+
+    def on_chain_start(self, serialized: Any, inputs: Any, *, parent_run_id: Any = None, **kwargs: Any) -> None:
+        self.started.append((kwargs["name"], inputs, parent_run_id))
+
+    def on_chain_end(self, outputs: Any, **kwargs: Any) -> None:
+        self.ended.append(outputs)
+
+    def on_chain_error(self, error: BaseException, **kwargs: Any) -> None:
+        self.failed.append(error)
+
+
+def ids(documents: list[Document]) -> list[str | None]:
+    return [document.id for document in documents]
+
+
+def test_documents_are_the_engines_hits(engine: TwoStageRetriever) -> None:
+    hits = engine.search(QUERY, 4)
+    found = BicrossRetriever(retriever=engine).invoke(QUERY)
+    assert ids(found) == [hit.passage.id for hit in hits]
+    first, hit = found[0], hits[0]
+    assert first.page_content == hit.passage.text
+    assert first.metadata == {
+        "title": hit.passage.title,
+        "source": "names.txt",
+        "place": hit.passage.meta["place"],
+        "relevance_score": hit.score,
+        "stage1_score": hit.stage1_score,
+        "stage1_rank": hit.stage1_rank,
+        "rerank_score": hit.rerank_score,
+    }
+
+
+def test_options_of_a_call_come_before_search_kwargs_and_fields(engine: TwoStageRetriever) -> None:
+    only = {"field": "place", "operator": "<", "value": 6}
+    retriever = BicrossRetriever(retriever=engine, k=2, filter=only, search_kwargs={"k": 5, "windows": True})
+    assert len(retriever.invoke(QUERY)) == 5
+    assert len(retriever.invoke(QUERY, k=3)) == 3
+    assert len(retriever.invoke(QUERY, k=8)) == 6
+    assert len(retriever.invoke(QUERY, k=8, filter={})) == 8
+    assert "span" in retriever.invoke(QUERY)[0].metadata
+    assert "span" not in retriever.invoke(QUERY, windows=False)[0].metadata
+    assert len(retriever.invoke(QUERY, score_threshold=0.0)) == 5
+    unscored = retriever.invoke(QUERY, budget_ms=0)
+    assert all("rerank_score" not in document.metadata for document in unscored)
+    assert [document.metadata["stage1_rank"] for document in unscored] == [1, 2, 3, 4, 5]
+
+
+def test_ainvoke_takes_what_invoke_takes(engine: TwoStageRetriever) -> None:
+    retriever = BicrossRetriever(retriever=engine)
+    options = {"k": 3, "candidates": 5, "windows": True, "filter": {"field": "place", "operator": ">", "value": 1}}
+    assert asyncio.run(retriever.ainvoke(QUERY, **options)) == retriever.invoke(QUERY, **options)
+
+
+def test_wrong_arguments_are_refused(engine: TwoStageRetriever) -> None:
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        BicrossRetriever(retriever=engine, top_k=3)
+    with pytest.raises(ValidationError, match="greater than 0"):
+        BicrossRetriever(retriever=engine, k=0)
+    with pytest.raises(ValidationError, match="got 'limit'"):
+        BicrossRetriever(retriever=engine, search_kwargs={"limit": 3})
+    retriever = BicrossRetriever(retriever=engine)
+    for call in (retriever.invoke, lambda *a, **k: asyncio.run(retriever.ainvoke(*a, **k))):
+        with pytest.raises(ConfigurationError, match="k is a whole number from 1; got 0"):
+            call(QUERY, k=0)
+        with pytest.raises(ConfigurationError, match="got 'top_k'"):
+            call(QUERY, top_k=3)
+    with pytest.raises(FilterError, match="operator is one of"):
+        retriever.invoke(QUERY, filter={"field": "place", "operator": "~", "value": 1})
+    with pytest.raises(InputError, match="must hold a word"):
+        retriever.invoke(" ")
+
+
+def test_each_stage_is_a_child_run_without_texts(engine: TwoStageRetriever, bi_encoder: BiEncoder) -> None:
+    recorder = Recorder()
+    BicrossRetriever(retriever=engine, candidates=5).invoke(QUERY, {"callbacks": [recorder]})
+    assert [name for name, _, _ in recorder.started] == ["encode", "retrieve", "rerank"]
+    assert {parent for _, _, parent in recorder.started} == {recorder.root}
+    encode, retrieve, rerank = recorder.ended
+    assert encode["fingerprint"] == bi_encoder.query_fingerprint
+    assert encode["truncated"] == 0
+    assert retrieve["hits"] == 5
+    assert rerank["reranked"] == rerank["candidates"] == 5
+    assert "bird" not in repr((recorder.started, recorder.ended))
+
+
+def test_child_runs_are_opened_from_another_thread_too(engine: TwoStageRetriever) -> None:
+    recorder = Recorder()
+    asyncio.run(BicrossRetriever(retriever=engine).ainvoke(QUERY, {"callbacks": [recorder]}))
+    assert [name for name, _, _ in recorder.started] == ["encode", "retrieve", "rerank"]
+    assert {parent for _, _, parent in recorder.started} == {recorder.root}
+
+
+def test_a_stage_that_fails_ends_its_run(engine: TwoStageRetriever) -> None:
+    recorder = Recorder()
+    with pytest.raises(FilterError):
+        BicrossRetriever(retriever=engine).invoke(QUERY, {"callbacks": [recorder]}, filter={"field": "a"})
+    assert [type(error) for error in recorder.failed] == [FilterError]
+
+
+def test_a_compressor_is_traced_too(cross_encoder: CrossEncoder) -> None:
+    recorder = Recorder()
+    document = Document(page_content="the cat")
+    BicrossReranker(model=cross_encoder).compress_documents([document], QUERY, callbacks=[recorder])
+    assert [name for name, _, _ in recorder.started] == ["rerank"]
+    assert recorder.ended[0]["fingerprint"] == cross_encoder.fingerprint
+
+
+def test_langsmith_learns_what_retrieves(engine: TwoStageRetriever, bi_encoder: BiEncoder) -> None:
+    assert BicrossRetriever(retriever=engine)._get_ls_params() == {
+        "ls_retriever_name": "bicross",
+        "ls_vector_store_provider": "ExactStore",
+        "ls_embedding_provider": "BiEncoder",
+        "ls_embedding_model": bi_encoder.name,
+    }
+
+
+def test_fields_can_be_configured_at_run_time(engine: TwoStageRetriever) -> None:
+    retriever = BicrossRetriever(retriever=engine).configurable_fields(k=ConfigurableField(id="k"))
+    assert len(retriever.invoke(QUERY, {"configurable": {"k": 2}})) == 2
+    assert [len(found) for found in BicrossRetriever(retriever=engine).batch([QUERY, "the cat"], k=2)] == [2, 2]
+
+
+def test_context_is_text(bi_encoder: BiEncoder) -> None:
+    with ExactStore() as store:
+        engine = TwoStageRetriever(bi_encoder, store)
+        meta = [{"source_id": "a", "split_id": i} for i in range(3)]
+        engine.index([Passage(f"the {NAMES[i]}", id=f"a#{i}", meta=meta[i]) for i in range(3)])
+        found = BicrossRetriever(retriever=engine, k=1, search_kwargs={"context": 2}).invoke("the cat")
+        assert found[0].metadata["context"] == ["the cat", "the dog", "the bird"]
+        assert "rerank_score" not in found[0].metadata
