@@ -12,7 +12,14 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HAYSTACK_TELEMETRY_ENABLED", "false")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The frameworks' own suites hold coroutines without a mark; tests/ runs without pytest-asyncio."""
+    config.option.asyncio_mode = "auto"
+
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
