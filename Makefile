@@ -60,5 +60,6 @@ $(VENV)/.test-ready: $(VENV)/.ready
 	touch $@
 
 $(VENV)/.check-ready: $(VENV)/.test-ready
-	$(PIP) ruff mypy sentence-transformers build langchain-tests langchain-classic langchain-qdrant pytest-asyncio
+	$(PIP) ruff mypy sentence-transformers build langchain-tests langchain-classic langchain-qdrant pytest-asyncio \
+		qdrant-haystack sentence-transformers-haystack
 	touch $@

@@ -17,8 +17,12 @@ def test_the_readme_example_runs_from_the_wheel(tmp_path: Path) -> None:
     subprocess.run([sys.executable, *pip, "wheel", "--no-deps", "--wheel-dir", tmp_path, ROOT], check=True)
     wheel = next(tmp_path.glob("bicross-*.whl"))
     names = zipfile.ZipFile(wheel).namelist()
-    assert not [name for name in names if not name.startswith(("bicross/", "bicross-"))]
+    assert not [name for name in names if not name.startswith(("bicross/", "bicross-", "haystack_integrations/"))]
     assert "bicross/py.typed" in names
+    assert "haystack_integrations/components/rankers/bicross/py.typed" in names
+    assert not [
+        name for name in names if name.endswith("__init__.py") and "integrations" in name and "/bicross/" not in name
+    ]
 
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     python = str(tmp_path / "venv" / "bin" / "python")

@@ -13,7 +13,7 @@ BASE = {"types", "errors", "progress", "pool", "lifecycle"}
 ENCODING = BASE | {"encoding"}
 STORES = BASE | {"stores", "caches"}
 MODELS = ENCODING | {"bi_encoder", "cross_encoder"}
-RETRIEVER = MODELS | STORES | {"ranking", "second_stage", "indexing", "retriever", "checking"}
+RETRIEVER = MODELS | STORES | {"ranking", "second_stage", "indexing", "retriever", "checking", "adopting"}
 DISTILLATION = RETRIEVER | {"distillation", "evaluation"}
 READERS = ENCODING | {"readers"}
 ADAPTERS = RETRIEVER | READERS
@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "second_stage": MODELS | {"ranking"},
     "indexing": RETRIEVER,
     "checking": RETRIEVER,
+    "adopting": RETRIEVER,
     "retriever": RETRIEVER,
     "readers": READERS,
     "distillation": DISTILLATION,
@@ -44,13 +45,14 @@ HEAVY = {
     "torch": {"encoding/backends/torch.py", "encoding/pooling.py", "distillation"},
     "transformers": {"encoding/backends/torch.py", "encoding/tokenizer.py", "encoding/saving.py", "distillation"},
     "accelerate": {"distillation"},
-    "qdrant_client": {"stores/client.py"},
+    "qdrant_client": {"stores/client.py", "stores/connection.py"},
     "qdrant_edge": {"stores/edge.py"},
     "bs4": {"readers/html.py"},
     "pypdf": {"readers/pdf.py"},
     "docx": {"readers/docx.py"},
     "typer": {"cli"},
     "langchain_core": {"langchain"},
+    "haystack": {"haystack_integrations"},
 }
 
 
@@ -94,7 +96,20 @@ def offences() -> list[str]:
             homes = HEAVY.get(root)
             if homes and not any(inside == home or inside.startswith(f"{home}/") for home in homes):
                 wrong.append(f"{inside}:{line} imports {module}, which belongs in {sorted(homes)}")
+    for path in sorted((SOURCE / "haystack_integrations").rglob("*.py")):
+        inside = path.relative_to(SOURCE).as_posix()
+        for line, module in imports(ast.parse(path.read_text(encoding="utf-8"))):
+            root, *rest = module.split(".")
+            if root == "bicross" and rest and rest[0] not in ADAPTERS:
+                wrong.append(f"{inside}:{line} imports {module}: an adapter may not")
+            if root in HEAVY and root != "haystack":
+                wrong.append(f"{inside}:{line} imports {module}, which belongs in {sorted(HEAVY[root])}")
     return wrong
+
+
+def test_nothing_makes_a_package_of_the_namespaces_that_haystack_shares() -> None:
+    above = [path for path in (SOURCE / "haystack_integrations").rglob("__init__.py") if path.parent.name != "bicross"]
+    assert above == []
 
 
 def test_every_import_follows_the_table() -> None:

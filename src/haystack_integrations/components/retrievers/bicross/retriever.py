@@ -1,0 +1,208 @@
+"""Both stages in one node: a query in, reranked Documents out."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from haystack import Document, component
+from haystack.document_stores.types import FilterPolicy, apply_filter_policy
+from haystack.utils import ComponentDevice, Secret
+
+from bicross.bi_encoder import BiEncoder
+from bicross.cross_encoder import CrossEncoder
+from bicross.retriever import TwoStageRetriever
+from haystack_integrations.common.bicross.conversion import hits_to_documents
+from haystack_integrations.common.bicross.inputs import check_count, check_milliseconds, check_query, chosen
+from haystack_integrations.common.bicross.node import Node, OnFirstUse, load_options
+from haystack_integrations.common.bicross.tracing import observer
+from haystack_integrations.components.retrievers.bicross.checks import check_document_store, policy_of
+from haystack_integrations.document_stores.bicross import BicrossDocumentStore, haystack_errors
+
+
+@component
+class BicrossRetriever(Node):
+    """Finds with a bi-encoder and reorders with a cross-encoder.
+
+    Documents carry the first stage's score in `meta["retrieval_score"]` and the cross-encoder's in
+    `meta["rerank_score"]`.
+
+    ### Usage example
+
+    ```python
+    from haystack_integrations.components.retrievers.bicross import BicrossRetriever
+    from haystack_integrations.document_stores.bicross import BicrossDocumentStore
+
+    retriever = BicrossRetriever(BicrossDocumentStore(path=".bicross"), top_k=5)
+    documents = retriever.run("How do I install it?")["documents"]
+    ```
+    """
+
+    def __init__(
+        self,
+        document_store: BicrossDocumentStore,
+        model: str = "starter",
+        ranker_model: str | None = "starter",
+        *,
+        filters: dict[str, Any] | None = None,
+        top_k: int = 10,
+        candidates: int = 100,
+        score_threshold: float | None = None,
+        budget_ms: float | None = None,
+        stage1_weight: float | None = None,
+        windows: bool = False,
+        return_embedding: bool = False,
+        filter_policy: str | FilterPolicy = FilterPolicy.REPLACE,
+        device: ComponentDevice | None = None,
+        token: Secret | None = Secret.from_env_var(["HF_API_TOKEN", "HF_TOKEN"], strict=False),  # noqa: B008
+        truncate_dim: int | None = None,
+        backend: str = "auto",
+        precision: str = "float32",
+        revision: str | None = None,
+        ranker_revision: str | None = None,
+        local_files_only: bool = False,
+        trust_remote_code: bool = False,
+        model_options: dict[str, Any] | None = None,
+    ) -> None:
+        """Make the node; the models are loaded by `warm_up` or the first run.
+
+        :param document_store: Where to search; filled with embeddings of the same model.
+        :param model: The bi-encoder: a folder, a name on the model hub, or "starter".
+        :param ranker_model: The cross-encoder: a folder, a name, "starter", "fast", or None for the first stage alone.
+        :param filters: Haystack's filter dict.
+        :param top_k: How many Documents to return at most.
+        :param candidates: How many Documents the first stage hands to the second.
+        :param score_threshold: Leave out what scores lower, after reranking. **Unit:** that of the scores.
+        :param budget_ms: Time for a search; reranks as deep as it allows. **Unit:** milliseconds.
+        :param stage1_weight: Weight of the first stage's score in the final one, from 0 to 1. None: the weight that the
+            cross-encoder carries.
+        :param windows: Score long Documents in overlapping windows; the best one counts, and its span is in
+            `meta["best_window"]`.
+        :param return_embedding: Give the Documents their embeddings. Copying them on costs more than the search.
+        :param filter_policy: Whether a run's filters take the place of the node's ("replace") or join them ("merge").
+        :param device: Where both models compute; None: a GPU where there is one.
+        :param token: Access token for the hub; resolved when the models are loaded.
+        :param truncate_dim: Keep this many leading dimensions of the query's embedding.
+        :param backend: "auto" or "torch".
+        :param precision: What both models compute in: "float32", "bfloat16", "float16" or "auto".
+        :param revision: Branch, tag or commit of the bi-encoder on the hub.
+        :param ranker_revision: The same for the cross-encoder.
+        :param local_files_only: Don't ask the hub; use its cache.
+        :param trust_remote_code: Run the checkpoints' own code. Only for folders that you trust.
+        :param model_options: JSON values for transformers: dtype, attn_implementation, device_map,
+            quantization_config.
+        :raises ConfigurationError: An option that makes no sense.
+        """
+        self.document_store = check_document_store(document_store, "BicrossRetriever")
+        self.model = model
+        self.ranker_model = ranker_model
+        self.filters = filters
+        self.top_k = check_count(top_k, "top_k")
+        self.candidates = check_count(candidates, "candidates")
+        self.score_threshold = score_threshold
+        self.budget_ms = check_milliseconds(budget_ms)
+        self.stage1_weight = stage1_weight
+        self.windows = windows
+        self.return_embedding = return_embedding
+        self.filter_policy = policy_of(filter_policy)
+        self.device = device
+        self.token = token
+        self.truncate_dim = truncate_dim
+        self.backend = backend
+        self.precision = precision
+        self.revision = revision
+        self.ranker_revision = ranker_revision
+        self.local_files_only = local_files_only
+        self.trust_remote_code = trust_remote_code
+        self.model_options = model_options
+        self._bi_encoder = OnFirstUse(self._load_bi_encoder, BiEncoder.close)
+        self._cross_encoder = OnFirstUse(self._load_cross_encoder, CrossEncoder.close)
+        self._heavy = (self._bi_encoder,) if ranker_model is None else (self._bi_encoder, self._cross_encoder)
+        self._lock = threading.Lock()
+        self._engine: TwoStageRetriever | None = None
+
+    @component.output_types(documents=list[Document], meta=dict[str, Any])
+    def run(
+        self,
+        query: str,
+        filters: dict[str, Any] | None = None,
+        top_k: int | None = None,
+        candidates: int | None = None,
+        score_threshold: float | None = None,
+        budget_ms: float | None = None,
+        windows: bool | None = None,
+        return_embedding: bool | None = None,
+    ) -> dict[str, Any]:
+        """Search. Every option that is given takes the place of the node's own for this run.
+
+        :param query: What is sought.
+        :param filters: Joined with the node's own as `filter_policy` says.
+        :param top_k: As in the constructor.
+        :param candidates: As in the constructor.
+        :param score_threshold: As in the constructor. What time was too short to rerank is left out, too.
+        :param budget_ms: As in the constructor.
+        :param windows: As in the constructor.
+        :param return_embedding: As in the constructor.
+        :returns: `documents`, best first, and `meta` with the counts `reranked` and `unscored` (left out under a
+            threshold for lack of time), and `milliseconds` by stage.
+        :raises FilterError: The filter isn't understood.
+        :raises FingerprintMismatchError: Another model filled the store.
+        """
+        check_query(query, "BicrossRetriever", "For an embedding use BicrossEmbeddingRetriever.")
+        with haystack_errors():
+            result = self._two_stages().search(
+                query,
+                top_k=chosen(top_k, self.top_k),
+                candidates=chosen(candidates, self.candidates),
+                filter=apply_filter_policy(self.filter_policy, self.filters, filters),
+                score_threshold=chosen(score_threshold, self.score_threshold),
+                budget_ms=chosen(budget_ms, self.budget_ms),
+                windows=chosen(windows, self.windows),
+                observer=observer(query=query),
+            )
+        vectors = chosen(return_embedding, self.return_embedding)
+        documents = hits_to_documents(result, self.document_store.store if vectors else None)
+        meta = {"reranked": result.reranked, "unscored": result.unscored, "milliseconds": dict(result.milliseconds)}
+        return {"documents": documents, "meta": meta}
+
+    @component.output_types(documents=list[Document], meta=dict[str, Any])
+    async def run_async(
+        self,
+        query: str,
+        filters: dict[str, Any] | None = None,
+        top_k: int | None = None,
+        candidates: int | None = None,
+        score_threshold: float | None = None,
+        budget_ms: float | None = None,
+        windows: bool | None = None,
+        return_embedding: bool | None = None,
+    ) -> dict[str, Any]:
+        """Search off the event loop; see `run`."""
+        return await self.document_store.off_loop(
+            self.run, query, filters, top_k, candidates, score_threshold, budget_ms, windows, return_embedding
+        )
+
+    def close(self) -> None:
+        """Let go of the models and close the document store, as Haystack's own nodes do; the next run opens both."""
+        with self._lock:
+            self._engine = None
+        super().close()
+        self.document_store.close()
+
+    def _two_stages(self) -> TwoStageRetriever:
+        """The engine over the document store as it is open now."""
+        bi_encoder = self._bi_encoder.get()
+        cross_encoder = None if self.ranker_model is None else self._cross_encoder.get()
+        store = self.document_store.store
+        with self._lock:
+            engine = self._engine
+            if engine is None or engine.store is not store or engine.bi_encoder is not bi_encoder:
+                engine = TwoStageRetriever(bi_encoder, store, cross_encoder, stage1_weight=self.stage1_weight)
+                self._engine = engine
+            return engine
+
+    def _load_bi_encoder(self) -> BiEncoder:
+        return BiEncoder.load(self.model, revision=self.revision, truncate_dim=self.truncate_dim, **load_options(self))
+
+    def _load_cross_encoder(self) -> CrossEncoder:
+        return CrossEncoder.load(self.ranker_model or "starter", revision=self.ranker_revision, **load_options(self))

@@ -1,0 +1,144 @@
+"""The collection behind the document store: opened by its first use, bound to the model whose embeddings it holds."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from haystack import Document, default_from_dict, default_to_dict
+from haystack.utils import Secret
+
+from bicross.errors import BicrossWarning, ConfigurationError, FingerprintMismatchError
+from bicross.stores import QdrantStore
+from haystack_integrations.common.bicross.embedding import Embedding, origin
+from haystack_integrations.common.bicross.node import OnFirstUse, arguments
+
+_WITHOUT_VECTORS = ".no-vectors"
+
+
+class BoundCollection:
+    """Two collections of the engine, for Documents with and without embeddings, opened and closed together."""
+
+    def __init__(
+        self,
+        path: str | Path | None = None,
+        *,
+        url: str | None = None,
+        collection: str = "default",
+        similarity: Literal["cosine", "dot"] = "cosine",
+        api_key: Secret | None = None,
+        timeout: float = 60.0,
+        hnsw_ef: int = 256,
+    ) -> None:
+        """Make the store; it is opened by its first use.
+
+        :param path: Folder of the embedded collection. One process at a time may have it open. ":memory:", and neither
+            path nor url: a temporary folder, gone with this object.
+        :param url: Address of a Qdrant server, with http:// or https://.
+        :param collection: Name of the collection.
+        :param similarity: How a new collection compares embeddings.
+        :param api_key: The server's key; resolved when the store is opened.
+        :param timeout: How long a request, and trying it again, may take. **Unit:** seconds.
+        :param hnsw_ef: How many candidates the approximate index looks at; more is slower and misses less.
+        :raises ConfigurationError: Both path and url, or a key without a url.
+        """
+        if path is not None and url is not None:
+            raise ConfigurationError("A document store has a path or a url; got both. Leave one out.")
+        if api_key is not None and url is None:
+            raise ConfigurationError("api_key belongs to url; got none. Leave it out.")
+        self.path = None if path is None else str(path)
+        self.url = url
+        self.collection = collection
+        self.similarity: Literal["cosine", "dot"] = similarity
+        self.api_key = api_key
+        self.timeout = timeout
+        self.hnsw_ef = hnsw_ef
+        self._stores = OnFirstUse(self._open, _close)
+        self._writing = threading.Lock()
+        self._verified: set[str] = set()
+
+    @property
+    def store(self) -> QdrantStore:
+        """The engine's store of the Documents with embeddings, for use without Haystack."""
+        return self._stores.get()[0]
+
+    @property
+    def remote(self) -> bool:
+        """Whether a call waits for a server."""
+        return self.url is not None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The store as its class and arguments; the key as the name of its variable."""
+        return default_to_dict(self, **arguments(self))
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """The store that `to_dict` wrote down."""
+        return default_from_dict(cls, data)
+
+    def close(self) -> None:
+        """Release the collection; the next use opens it again. A temporary one stays as long as this object."""
+        if self.url is not None or self.path not in (None, ":memory:"):
+            self._stores.close()
+        self._verified.clear()
+
+    def _open(self) -> tuple[QdrantStore, QdrantStore]:
+        place: dict[str, Any] = {"path": self.path or ":memory:"}
+        if self.url is not None:
+            place = {"url": self.url, "api_key": self.api_key.resolve_value() if self.api_key else None}
+        options = place | {"timeout": self.timeout, "hnsw_ef": self.hnsw_ef}
+        names = (self.collection, self.collection + _WITHOUT_VECTORS)
+        return QdrantStore(collection=names[0], **options), QdrantStore(collection=names[1], **options)
+
+    def _bind(self, documents: list[Document], dimension: int) -> None:
+        """Create the collection for the model that made the embeddings, or check that it is that model's."""
+        found = {made_by.fingerprint: made_by for made_by in (origin(document.embedding) for document in documents)}
+        for made_by in found.values():
+            self._bind_to(made_by, dimension, self.similarity)
+        if None in found and (info := self.store.info()) is not None and info.fingerprint is not None:
+            warnings.warn(
+                f"Embeddings that don't say which model made them go into collection {info.name!r}, which holds those "
+                f"of {info.model!r}. Searches are right only if it was the same model.",
+                BicrossWarning,
+                stacklevel=4,
+            )
+
+    def _bind_to(self, made_by: Embedding, dimension: int, distance: str) -> None:
+        self.store.bind(
+            dimension=dimension,
+            fingerprint=made_by.fingerprint,
+            model=made_by.model,
+            revision=made_by.revision,
+            distance=distance,
+        )
+
+    def _origin(self) -> Embedding:
+        """The model that the collection is bound to."""
+        info = self.store.info()
+        return Embedding() if info is None else Embedding((), info.fingerprint, info.model, info.revision)
+
+    def _verify(self, query_embedding: Sequence[float]) -> None:
+        """Refuse a query that another model embedded than the Documents; asked once for each model."""
+        made_by = origin(query_embedding)
+        if made_by.fingerprint is None or made_by.fingerprint in self._verified:
+            return
+        info = self.store.info()
+        if info is None:
+            return
+        if info.fingerprint is not None:
+            try:
+                self._bind_to(made_by, len(query_embedding), info.distance)
+            except FingerprintMismatchError as error:
+                raise FingerprintMismatchError(
+                    f"{error} If it is the same model, and the documents were embedded with a prefix of their own, "
+                    "give the query's embedder a prefix, too ('' is one)."
+                ) from error
+        self._verified.add(made_by.fingerprint)
+
+
+def _close(stores: tuple[QdrantStore, QdrantStore]) -> None:
+    for store in stores:
+        store.close()
