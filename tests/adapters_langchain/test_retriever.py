@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import Document
@@ -12,7 +14,8 @@ from pydantic import ValidationError
 
 from bicross import BiEncoder, CrossEncoder, ExactStore, Passage, TwoStageRetriever
 from bicross.errors import ConfigurationError, FilterError, InputError
-from bicross.langchain import BicrossReranker, BicrossRetriever
+from bicross.langchain import BicrossEmbeddings, BicrossReranker, BicrossRetriever, BicrossVectorStore
+from bicross.types import Floats
 
 NAMES = ["cat", "dog", "bird", "fish", "tree", "house", "river", "stone"]
 QUERY = "a red bird flies"
@@ -168,3 +171,34 @@ def test_context_is_text(bi_encoder: BiEncoder) -> None:
         found = BicrossRetriever(retriever=engine, k=1, search_kwargs={"context": 2}).invoke("the cat")
         assert found[0].metadata["context"] == ["the cat", "the dog", "the bird"]
         assert "rerank_score" not in found[0].metadata
+
+
+def test_sixty_four_calls_of_a_hosted_model_wait_side_by_side() -> None:
+    class Hosted:
+        """Answers nobody before all are there."""
+
+        document_fingerprint = "hosted"
+        all_there = threading.Barrier(64)
+
+        def encode_query(self, texts: str | Sequence[str], /) -> Floats:
+            self.all_there.wait(timeout=30)
+            return np.ones(2, np.float32)
+
+        def encode_document(self, texts: str | Sequence[str], /) -> Floats:
+            return np.ones(2 if isinstance(texts, str) else (len(texts), 2), np.float32)
+
+    with ExactStore() as store:
+        engine = TwoStageRetriever(Hosted(), store)
+        engine.index([Passage("the cat", id="cat")])
+        embeddings = BicrossEmbeddings(model=engine.bi_encoder)
+        calls = (
+            BicrossRetriever(retriever=engine).ainvoke,
+            BicrossVectorStore(embeddings, store).asimilarity_search,
+            embeddings.aembed_query,
+        )
+
+        async def at_once(call: Any) -> list[Any]:
+            return await asyncio.gather(*(call(f"query {i}") for i in range(64)))
+
+        for call in calls:
+            assert len(asyncio.run(at_once(call))) == 64
