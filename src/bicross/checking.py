@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 
-from bicross.bi_encoder import BiEncoder, similarity
+from bicross.bi_encoder import BiEncoder
+from bicross.errors import DimensionMismatchError
 from bicross.stores import Store
 from bicross.stores.schema import stamp_of
-from bicross.types import Passage
+from bicross.types import Encoder, Floats, Passage
 
 SAMPLE = 32
 LEAST_COSINE = 0.999
@@ -53,6 +54,66 @@ class CheckReport:
         return f"{verdict}: {self.read} of {self.counted} passages read, {len(self.damaged)} damaged; {model}{cosine}"
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Some passages of a collection with their stored vectors.
+
+    Attributes:
+        passages: The passages.
+        vectors: **Shape:** (len(passages), dimension).
+    """
+
+    passages: tuple[Passage, ...]
+    vectors: Floats
+
+    def head(self, count: int) -> Sample:
+        """The first of them."""
+        return Sample(self.passages[:count], self.vectors[:count])
+
+    def cosines(self, encoder: Encoder, texts: Sequence[str], prompt: str | None = None) -> Floats:
+        """Cosine between each stored vector and what the encoder makes of a text. **Shape:** (len(passages),).
+
+        Args:
+            encoder: Its documents' side is asked.
+            texts: One for each passage.
+            prompt: Instead of the encoder's own; for a `BiEncoder` alone.
+
+        Raises:
+            DimensionMismatchError: The encoder's vectors have another length.
+        """
+        if not texts:
+            return np.zeros(0, np.float32)
+        if isinstance(encoder, BiEncoder):  # asked for the truncation, it doesn't warn of it
+            again, _ = encoder.encode_document(texts, prompt=prompt, return_truncation=True, show_progress=False)
+        else:
+            again = encoder.encode_document(texts)
+        if again.shape[1] != self.vectors.shape[1]:
+            raise DimensionMismatchError(
+                f"The collection holds {self.vectors.shape[1]}-d vectors; this encoder's have {again.shape[1]} "
+                "dimensions. Use the model that filled it."
+            )
+        one, other = (
+            rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12) for rows in (again, self.vectors)
+        )
+        return np.asarray((one * other).sum(axis=1), np.float32)
+
+
+def take_sample(store: Store, size: int = SAMPLE) -> Sample:
+    """Passages that have a text and a vector; fewer where the first thousand don't hold as many."""
+    passages: list[Passage] = []
+    rows: list[Floats] = []
+    with_text = store.scroll({"field": "text", "operator": "!=", "value": None}, batch_size=4 * size)
+    for batch in _batches(islice(with_text, _BATCH), size):
+        by_id = {passage.id: passage for passage in batch}
+        ids, vectors = store.vectors(list(by_id))
+        passages += [by_id[id] for id in ids]
+        rows += list(vectors)
+        if len(rows) >= size:
+            break
+    found = np.stack(rows[:size]) if rows else np.zeros((0, 0), np.float32)
+    return Sample(tuple(passages[:size]), found)
+
+
 def check_collection(store: Store, bi_encoder: BiEncoder) -> CheckReport:
     """Read every passage of a collection, and encode a sample of 32 again.
 
@@ -61,26 +122,22 @@ def check_collection(store: Store, bi_encoder: BiEncoder) -> CheckReport:
     """
     read = 0
     damaged: list[str] = []
-    for batch in _batches(store.scroll()):
+    for batch in _batches(store.scroll(), _BATCH):
         read += len(batch)
         stamps = store.stamps([passage.id for passage in batch])
         for passage in batch:
             stamp = stamps.get(passage.id)
             if stamp is None or stamp_of(passage, stamp.sync) != stamp:
                 damaged.append(passage.id)
-    sample = list(islice(store.scroll(), SAMPLE))
-    worst = None
-    if sample:
-        ids, vectors = store.vectors([passage.id for passage in sample])
-        texts = {passage.id: passage.full_text for passage in sample}
-        again, _ = bi_encoder.encode_document([texts[id] for id in ids], return_truncation=True)
-        worst = float(np.diagonal(similarity(vectors, again, "cosine")).min())
+    sample = take_sample(store)
+    cosines = sample.cosines(bi_encoder, [passage.full_text for passage in sample.passages])
     info = store.info()
     recorded = info.fingerprint if info else None
     same = None if recorded is None else recorded == bi_encoder.document_fingerprint
-    return CheckReport(store.count(), read, tuple(damaged), same, len(sample), worst)
+    worst = float(cosines.min()) if len(cosines) else None
+    return CheckReport(store.count(), read, tuple(damaged), same, len(cosines), worst)
 
 
-def _batches(passages: Iterator[Passage]) -> Iterator[list[Passage]]:
-    while batch := list(islice(passages, _BATCH)):
+def _batches(passages: Iterator[Passage], size: int) -> Iterator[list[Passage]]:
+    while batch := list(islice(passages, size)):
         yield batch

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from bicross.adopting import verify_unrecorded
 from bicross.bi_encoder import BiEncoder
 from bicross.encoding.tokenizer import check_text
-from bicross.errors import BicrossWarning, ConfigurationError, InputError, TruncationWarning
+from bicross.errors import ConfigurationError, InputError, TruncationWarning
 from bicross.indexing import carry_out, compare, prepare, prepare_added
 from bicross.progress import announce
 from bicross.second_stage import Reranked, SecondStage, check_weight, span
@@ -280,12 +281,7 @@ class TwoStageRetriever:
         if info is None:
             return
         if info.fingerprint is None:
-            warnings.warn(
-                f"Collection {info.name!r} doesn't say which model filled it: results are right only if it was this "
-                "one. Index it with bicross to be sure.",
-                BicrossWarning,
-                stacklevel=4,
-            )
+            verify_unrecorded(self.store, self.bi_encoder)
         else:
             self._bind()
         self._verified = True

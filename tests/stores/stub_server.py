@@ -82,7 +82,10 @@ class Stub:
             case "POST", "points/query":
                 q = models.QueryRequest(**body)
                 vector = q.query.nearest if isinstance(q.query, models.NearestQuery) else q.query
-                return _dump(client.query_points(name, vector, query_filter=q.filter, limit=q.limit, with_payload=True))
+                found = client.query_points(
+                    name, vector, using=q.using, query_filter=q.filter, limit=q.limit, with_payload=True
+                )
+                return _dump(found)
             case _:
                 raise NotImplementedError(f"{method} {action}")
         return done

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from qdrant_client import QdrantClient, models
 
-from bicross.errors import CollectionNotFoundError, ConfigurationError, StoreError
+from bicross.errors import BicrossWarning, CollectionNotFoundError, ConfigurationError, StoreError
 from bicross.stores import QdrantStore, retry
 from bicross.types import Passage
 
@@ -175,9 +175,12 @@ class TestFaults:
             store.info()
 
     def test_a_collection_of_another_shape(self, stub):
-        stub.client.create_collection("default", {"named": models.VectorParams(size=2, distance="Cosine")})
-        with QdrantStore(url=stub.url) as store, pytest.raises(StoreError, match="one unnamed vector"):
-            store.info()
+        stub.client.create_collection("default", models.VectorParams(size=2, distance="Euclid"))
+        with QdrantStore(url=stub.url) as store:
+            with pytest.raises(StoreError, match=r"compared by cosine or dot product; .* Euclid"):
+                store.info()
+            with pytest.warns(BicrossWarning, match=r"Left out: .* Euclid"):
+                assert store.collections() == []
 
     def test_a_collection_of_another_program(self, stub):
         stub.client.create_collection("default", models.VectorParams(size=2, distance="Dot"))
@@ -185,9 +188,10 @@ class TestFaults:
         with QdrantStore(url=stub.url) as store:
             info = store.info()
             assert (info.count, info.dimension, info.distance, info.fingerprint) == (1, 2, "dot", None)
-            assert list(store.ids()) == []
-            with pytest.raises(StoreError, match=r"holds the fields \['page_content'\]"):
-                store.search([1, 0])
+            assert (info.layout, info.read_only) == ("unknown", True)
+            for read in (store.ids, store.scroll, lambda: store.get(["1"]), lambda: store.search([1, 0])):
+                with pytest.raises(StoreError, match=r"hold the fields \['page_content'\]. .* text_key='page_content'"):
+                    read()
 
 
 class TestArguments:

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import warnings
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Unpack
 
 import typer
 
@@ -27,14 +27,23 @@ DEFAULT_STORE = ".bicross"
 DEFAULT_COLLECTION = "default"
 
 
-def open_store(place: str, collection: str) -> QdrantStore:
+class StoreKeys(TypedDict, total=False):
+    """Where another program's collection has what; see `QdrantStore`."""
+
+    text_key: str
+    title_key: str
+    meta_key: str
+    vector_name: str
+
+
+def open_store(place: str, collection: str, **keys: Unpack[StoreKeys]) -> QdrantStore:
     """The store at a folder or URL; a server's key comes from $QDRANT_API_KEY."""
     from bicross.stores import QdrantStore
 
     _show_warnings_plainly()
     if place.startswith(("http://", "https://")):
-        return QdrantStore(url=place, collection=collection, api_key=os.environ.get("QDRANT_API_KEY"))
-    return QdrantStore(path=place, collection=collection)
+        return QdrantStore(url=place, collection=collection, api_key=os.environ.get("QDRANT_API_KEY"), **keys)
+    return QdrantStore(path=place, collection=collection, **keys)
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -12,12 +12,13 @@ from bicross.cli.common import (
     DEFAULT_COLLECTION,
     DEFAULT_STORE,
     JsonOption,
+    StoreKeys,
     StoreOption,
     console,
     open_store,
     print_json,
 )
-from bicross.errors import CollectionNotFoundError
+from bicross.errors import CollectionNotFoundError, ConfigurationError
 
 if TYPE_CHECKING:
     from bicross.checking import CheckReport
@@ -28,20 +29,48 @@ _MEBIBYTE = 1 << 20
 
 def info(
     store: StoreOption = DEFAULT_STORE,
+    collection: Annotated[
+        str | None, typer.Option("--collection", help="This collection alone, instead of all.")
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Read every passage, and re-encode a sample to compare the vectors.")
     ] = False,
+    adopt: Annotated[
+        bool,
+        typer.Option(
+            "--adopt",
+            help="Record which model filled a collection of another program, if it was --bi: a sample is re-encoded, "
+            "nothing else. After that it can be written.",
+        ),
+    ] = False,
+    bi: Annotated[
+        str | None, typer.Option("--bi", help="Model for --check and --adopt, where the collection records none.")
+    ] = None,
+    text_key: Annotated[
+        str | None, typer.Option("--text-key", help="Payload field with the text, where it isn't recognised.")
+    ] = None,
+    title_key: Annotated[str | None, typer.Option("--title-key", help="Payload field with the title.")] = None,
+    meta_key: Annotated[str | None, typer.Option("--meta-key", help="Payload field with what filters reach.")] = None,
+    vector_name: Annotated[str | None, typer.Option("--vector-name", help="Which of several dense vectors.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the collections of a store: passages, dimension, model, fingerprint, size.
+    """List the collections of a store: passages, dimension, layout, model, fingerprint, size.
 
     Example: bicross info --store .bicross --check
+
+    Example: bicross info --store http://localhost:6333 --collection news --adopt --bi BAAI/bge-small-en-v1.5
     """
     if "://" not in store and not Path(store).is_dir():
         raise CollectionNotFoundError(f"There is no store at {store!r}. Fill it: bicross index PATH…")
-    with open_store(store, DEFAULT_COLLECTION) as source:
-        found = source.collections()
-    checks = {each.name: _check(store, each) for each in found} if check else {}
+    keys = _keys(text_key=text_key, title_key=title_key, meta_key=meta_key, vector_name=vector_name)
+    if keys and collection is None:
+        raise ConfigurationError(f"Keys belong to one collection; got {sorted(keys)} without --collection. Name it.")
+    found = _found(store, collection, keys)
+    if adopt:
+        name = collection or _only_unrecorded(found)
+        _adopt(store, name, bi or "starter", keys, as_json)
+        found = _found(store, collection, {})
+    checks = {each.name: _check(store, each, bi, {} if adopt else keys) for each in found} if check else {}
     if as_json:
         print_json({"collections": [_values(each, checks.get(each.name)) for each in found]})
     else:
@@ -50,13 +79,46 @@ def info(
         raise typer.Exit(1)
 
 
-def _check(store: str, collection: CollectionInfo) -> CheckReport:
+def _keys(**given: str | None) -> StoreKeys:
+    return cast("StoreKeys", {name: value for name, value in given.items() if value is not None})
+
+
+def _found(store: str, collection: str | None, keys: StoreKeys) -> list[CollectionInfo]:
+    with open_store(store, collection or DEFAULT_COLLECTION, **keys) as source:
+        if collection is None:
+            return source.collections()
+        info = source.info()
+    if info is None:
+        raise CollectionNotFoundError(f"There is no collection {collection!r} in {store!r}. List them: bicross info")
+    return [info]
+
+
+def _only_unrecorded(found: list[CollectionInfo]) -> str:
+    names = [each.name for each in found if each.fingerprint is None]
+    if len(names) != 1:
+        raise ConfigurationError(
+            f"--adopt takes one collection; those that record no model are {names!r}. Name one: --collection NAME"
+        )
+    return names[0]
+
+
+def _adopt(store: str, collection: str, bi: str, keys: StoreKeys, as_json: bool) -> None:
+    from bicross.adopting import adopt
+    from bicross.bi_encoder import BiEncoder
+
+    with open_store(store, collection, **keys) as target, BiEncoder.load(bi) as encoder:
+        report = adopt(target, encoder)
+    if not as_json:
+        console().print(report.summary, markup=False)
+
+
+def _check(store: str, collection: CollectionInfo, bi: str | None, keys: StoreKeys) -> CheckReport:
     from bicross.bi_encoder import BiEncoder
     from bicross.checking import check_collection
 
     with (
-        open_store(store, collection.name) as source,
-        BiEncoder.load(collection.model or "starter", revision=collection.revision) as encoder,
+        open_store(store, collection.name, **keys) as source,
+        BiEncoder.load(collection.model or bi or "starter", revision=collection.revision) as encoder,
     ):
         return check_collection(source, encoder)
 
@@ -72,7 +134,17 @@ def _print_table(found: list[CollectionInfo], checks: dict[str, CheckReport]) ->
     from rich.table import Table
 
     table = Table()
-    for name in ("collection", "passages", "dimension", "distance", "model", "fingerprint", "indexed", "size"):
+    for name in (
+        "collection",
+        "passages",
+        "dimension",
+        "distance",
+        "layout",
+        "model",
+        "fingerprint",
+        "indexed",
+        "size",
+    ):
         table.add_column(name, justify="right" if name in ("passages", "dimension", "indexed", "size") else "left")
     for each in found:
         size = "" if each.size_bytes is None else f"{each.size_bytes / _MEBIBYTE:.1f} MiB"
@@ -81,6 +153,7 @@ def _print_table(found: list[CollectionInfo], checks: dict[str, CheckReport]) ->
             str(each.count),
             str(each.dimension),
             each.distance,
+            f"{each.layout}, read-only" if each.read_only else each.layout,
             each.model or "not recorded",
             (each.fingerprint or "none")[:12],
             str(each.indexed_vectors_count),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bicross.errors import InputError
 from bicross.stores.inputs import check_sync
-from bicross.stores.schema import payload_of
+from bicross.stores.layouts import Layout
+from bicross.stores.reading import retrieve
+from bicross.stores.transport import Transport
 from bicross.types import Passage
 
 MAX_POINTS = 500
@@ -16,17 +18,26 @@ MAX_BYTES = 16 * 1024 * 1024
 JSON_BYTES_PER_NUMBER = 24
 
 
-def payloads_of(passages: Sequence[Passage], sync: str | None) -> list[dict[str, Any]]:
+def payloads_of(passages: Sequence[Passage], sync: str | None, layout: Layout) -> list[dict[str, Any]]:
     """Every passage's payload.
 
     Raises:
         InputError: One can't be stored; the message names its position.
     """
     check_sync(sync)
-    return [payload_of(passage, sync, where=f"passages[{i}]") for i, passage in enumerate(passages)]
+    return [layout.payload(passage, sync, f"passages[{i}]") for i, passage in enumerate(passages)]
 
 
-def size_of(payload: dict[str, Any], row_bytes: int, position: int) -> int:
+def with_kept(transport: Transport, payloads: Mapping[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """Payloads by point, each together with what the stored one holds for other programs."""
+    layout = transport.layout()
+    if not layout.shares_payload:
+        return list(payloads.items())
+    stored = {row.id: row.payload for row in retrieve(transport, list(payloads), None)}
+    return [(point, layout.kept(stored.get(point, {}), payload)) for point, payload in payloads.items()]
+
+
+def size_of(payload: dict[str, Any], row_bytes: int, position: int, name: str) -> int:
     """What a point takes at most, on the wire and in the log. **Unit:** bytes.
 
     Raises:
@@ -36,7 +47,7 @@ def size_of(payload: dict[str, Any], row_bytes: int, position: int) -> int:
     if size > MAX_BYTES:
         raise InputError(
             f"One passage with its vector may take {MAX_BYTES:,} bytes; passages[{position}] "
-            f"(id {payload['id'][:80]!r}) takes {size:,}. Split it."
+            f"(id {name[:80]!r}) takes {size:,}. Split it."
         )
     return size
 

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from bicross.errors import DimensionMismatchError, FingerprintMismatchError, StoreError
+from bicross.stores.layouts import Layout
 from bicross.stores.schema import Header, short_name
+from bicross.stores.transport import Transport
+
+_ADOPT = "Adopt it with the model that filled it (bicross info --adopt, or bicross.adopting.adopt)"
 
 
-def check_binding(collection: str, stored: Header, wanted: Header) -> None:
+def remedy(stored: Header, layout: Layout) -> str:
+    """What to do about a collection of another model: nobody re-indexes what somebody else's program filled."""
+    if not layout.adopted:
+        return f"{_ADOPT}, or open another collection."
+    if stored.fingerprint is None:
+        return f"{_ADOPT}, re-index with recreate=True, or open another collection."
+    return "Re-index with recreate=True or open another collection."
+
+
+def check_binding(collection: str, stored: Header, wanted: Header, remedy: str) -> None:
     """Check an encoder against the collection.
 
     Args:
         collection: Its name.
         stored: What the collection says of itself.
         wanted: What the encoder needs; without a fingerprint, the model isn't compared.
+        remedy: What the messages advise.
 
     Raises:
         DimensionMismatchError: The vectors differ in length.
@@ -31,7 +45,6 @@ def check_binding(collection: str, stored: Header, wanted: Header) -> None:
         f"Collection {collection!r} holds {stored.dimension}-d vectors of {_name(stored, digits)}; "
         f"this encoder is {_name(wanted, digits)}"
     )
-    remedy = "Re-index with recreate=True or open another collection."
     if stored.dimension != wanted.dimension:
         raise DimensionMismatchError(f"{message} with {wanted.dimension} dimensions. {remedy}")
     if not same_model:
@@ -39,6 +52,31 @@ def check_binding(collection: str, stored: Header, wanted: Header) -> None:
     raise StoreError(
         f"Collection {collection!r} compares vectors by {stored.distance!r}; asked for {wanted.distance!r}. {remedy}"
     )
+
+
+def check_understood(layout: Layout) -> Layout:
+    """Check that passages can be read.
+
+    Raises:
+        StoreError: The layout isn't understood.
+    """
+    if layout.problem is not None:
+        raise StoreError(layout.problem)
+    return layout
+
+
+def check_writable(transport: Transport, collection: str) -> None:
+    """Check that a collection may be written: that it is this package's, adopted, or empty.
+
+    Raises:
+        StoreError: It may not.
+    """
+    layout = check_understood(transport.layout())
+    if not layout.adopted and transport.count(None):
+        raise StoreError(
+            f"Collection {collection!r} at {transport.place} was filled by another program (layout: {layout.name}) and "
+            f"doesn't say by which model: it is read-only. {_ADOPT}."
+        )
 
 
 def _name(header: Header, digits: int) -> str:

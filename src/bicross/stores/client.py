@@ -4,136 +4,94 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import threading
 import warnings
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
 from qdrant_client import QdrantClient, models
-from qdrant_client.common.client_exceptions import QdrantException, ResourceExhaustedResponse
-from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
-from bicross.errors import CollectionNotFoundError, StoreError
+from bicross.errors import BicrossWarning, CollectionNotFoundError, StoreError
 from bicross.stores.conditions import Node
-from bicross.stores.retry import Verdict, retrying
-from bicross.stores.schema import INDEXED_FIELDS, SPARSE, Header
-from bicross.stores.transport import Point, Row, Transport, as_lists, translate
+from bicross.stores.connection import Connection, is_local
+from bicross.stores.detection import PEEKED, RECORD, Keys, VectorShape, record_of, understand
+from bicross.stores.layouts import NATIVE, Layout
+from bicross.stores.schema import SPARSE, Header
+from bicross.stores.transport import Point, Row, Transport, address, as_lists, translate
 from bicross.types import Floats
 
 T = TypeVar("T")
-_METADATA = "bicross"
 _DISTANCES = {"cosine": models.Distance.COSINE, "dot": models.Distance.DOT}
-_PASSING_STATUS = {408, 425, 429, 500, 502, 503, 504}
-# The client's local mode crosses vectors and loses points under threads: one lock per client, whatever stores share it.
-_local_locks: weakref.WeakKeyDictionary[QdrantClient, threading.RLock] = weakref.WeakKeyDictionary()
-_guard = threading.Lock()
-
-
-def connect(url: str, api_key: str | None, timeout: float) -> QdrantClient:
-    """A client of a server; nothing is sent yet. **Unit** of timeout: seconds, per request."""
-    with warnings.catch_warnings():
-        # A key over plain http comes this far only to this very machine.
-        warnings.filterwarnings("ignore", message="Api key is used with an insecure connection")
-        return QdrantClient(url=url, api_key=api_key, timeout=max(1, round(timeout)), check_compatibility=False)
-
-
-def address_of(client: QdrantClient) -> str:
-    """Where a client leads, for messages."""
-    given = (client.init_options.get(name) for name in ("url", "host", "path", "location"))
-    return str(next((value for value in given if value), "localhost"))
 
 
 class ClientTransport:
     """One collection of a server, or of a client that the caller made."""
 
-    def __init__(
-        self, make: Callable[[], QdrantClient], collection: str, *, place: str, owned: bool, timeout: float
-    ) -> None:
-        self.place = place
-        self._make = make
-        self._collection = collection
-        self._owned = owned
-        self._timeout = timeout
-        self._lock = threading.Lock()
-        self._client: QdrantClient | None = None
-        self._header: Header | None = None
-        self._answered = False
+    def __init__(self, connection: Connection, keys: Keys) -> None:
+        self.place = connection.place
+        self._collection = connection.collection
+        self._connection = connection
+        self._keys = keys
+        self._known: tuple[Header, Layout] | None = None
 
-    def _connected(self) -> QdrantClient:
-        with self._lock:
-            if self._client is None:
-                self._client = self._make()
-            return self._client
-
-    def _call(self, action: str, call: Callable[[QdrantClient], T]) -> T:
-        """Run one request, again where that may help; every request here may be repeated."""
-        client = self._connected()
+    def _call(self, action: str, request: Callable[[QdrantClient], T]) -> T:
         try:
-            with _local_lock(client):
-                result = retrying(lambda: call(client), self._judge, self._timeout)
-        except Exception as error:  # whatever a client raises: HTTP, gRPC, local mode
-            if self._is_missing(error):
-                self._header = None
-                raise CollectionNotFoundError(f"{self.place} has no collection {self._collection!r}.") from error
-            raise self._failure(action, error) from error
-        self._answered = True
-        return result
+            return self._connection.call(action, request)
+        except CollectionNotFoundError:
+            self._known = None
+            raise
 
-    def _is_missing(self, error: Exception) -> bool:
-        if isinstance(error, UnexpectedResponse):
-            return error.status_code == 404
-        return isinstance(error, ValueError) and str(error) == f"Collection {self._collection} not found"
-
-    def _judge(self, error: Exception) -> Verdict:
-        if isinstance(error, ResourceExhaustedResponse):
-            return Verdict(True, float(error.retry_after_s))
-        if isinstance(error, UnexpectedResponse):
-            self._answered = True
-            wish = error.headers.get("retry-after", "")
-            return Verdict(error.status_code in _PASSING_STATUS, float(wish) if wish.isdecimal() else None)
-        if isinstance(error, ResponseHandlingException):
-            # A server that never answered isn't waited for: the address is wrong, or it isn't running.
-            return Verdict(self._answered and not isinstance(error.source, ValidationError))
-        return Verdict(isinstance(error, QdrantException))  # a 429 whose Retry-After is no number
-
-    def _failure(self, action: str, error: Exception) -> StoreError:
-        where = f"Qdrant at {self.place} failed to {action} collection {self._collection!r}"
-        if isinstance(error, UnexpectedResponse):
-            reason = f"status {error.status_code}, {_reason(error)}"
-            if error.status_code in (401, 403):
-                return StoreError(f"{where}: {reason}. Check api_key.")
-            return StoreError(f"{where}: {reason}.")
-        source = error.source if isinstance(error, ResponseHandlingException) else error
-        if isinstance(source, (ValidationError, json.JSONDecodeError, AssertionError)):
-            return StoreError(f"{where}: what answers there doesn't speak Qdrant's protocol. Check the address.")
-        if source is not error:
-            reason = str(source) or type(source).__name__
-            return StoreError(f"{where}: no answer ({reason}). Check that a server runs at this address.")
-        return StoreError(f"{where}: {str(error).rstrip('.') or type(error).__name__}.")
-
-    def header(self) -> Header | None:
-        if self._header is None:
+    def _open(self) -> tuple[Header, Layout] | None:
+        if self._known is None:
             with contextlib.suppress(CollectionNotFoundError):
                 info = self._call("open", lambda client: client.get_collection(self._collection))
-                self._header = _header_of(info, f"collection {self._collection!r} at {self.place}")
-        return self._header
+                self._known = self._understood(info)
+        return self._known
+
+    def _understood(self, info: models.CollectionInfo) -> tuple[Header, Layout]:
+        params = info.config.params
+        vectors = {"": params.vectors} if isinstance(params.vectors, models.VectorParams) else params.vectors or {}
+        return understand(
+            f"collection {self._collection!r} at {self.place}",
+            vectors={
+                name: VectorShape(one.size, one.distance.value, one.multivector_config is not None)
+                for name, one in vectors.items()
+            },
+            sparse=list(params.sparse_vectors or {}),
+            metadata=info.config.metadata or {},
+            peek=self._peek,
+            keys=self._keys,
+        )
+
+    def _described(self) -> models.CollectionInfo:
+        return self._call("describe", lambda client: client.get_collection(self._collection))
+
+    def _peek(self) -> list[tuple[str, Mapping[str, Any]]]:
+        records, _ = self._call("read", lambda client: client.scroll(self._collection, limit=PEEKED, with_payload=True))
+        return [(str(record.id), record.payload or {}) for record in records]
+
+    def header(self) -> Header | None:
+        known = self._open()
+        return known[0] if known else None
+
+    def layout(self) -> Layout:
+        known = self._open()
+        return known[1] if known else self._keys.applied(NATIVE)
 
     def create(self, header: Header) -> Header:
+        layout = self._keys.applied(NATIVE)
+        vector = models.VectorParams(size=header.dimension, distance=_DISTANCES[header.distance])
+
         def make(client: QdrantClient) -> None:
             if not client.collection_exists(self._collection):
                 client.create_collection(
                     self._collection,
-                    vectors_config=models.VectorParams(size=header.dimension, distance=_DISTANCES[header.distance]),
+                    vectors_config={layout.vector: vector} if layout.vector else vector,
                     sparse_vectors_config={SPARSE: models.SparseVectorParams(modifier=models.Modifier.IDF)},
-                    metadata={_METADATA: header.to_dict()},
+                    metadata={RECORD: record_of(header, layout)},
                 )
-            if not _is_local(client):
-                for field in INDEXED_FIELDS:
-                    client.create_payload_index(self._collection, field, models.PayloadSchemaType.KEYWORD, wait=True)
+            self._index(client, layout)
 
         try:
             self._call("create", make)
@@ -142,56 +100,84 @@ class ClientTransport:
                 raise
         return self.header() or header
 
+    def _index(self, client: QdrantClient, layout: Layout) -> None:
+        if not is_local(client):
+            for path in layout.indexed:
+                client.create_payload_index(
+                    self._collection, address(path), models.PayloadSchemaType.KEYWORD, wait=True
+                )
+
     def write_header(self, header: Header) -> None:
-        metadata = {_METADATA: header.to_dict()}
+        layout = replace(self.layout(), adopted=True)
+        metadata = {RECORD: record_of(header, layout)}
         self._call("update", lambda client: client.update_collection(self._collection, metadata=metadata))
-        self._header = header
+        written = self._call("open", lambda client: client.get_collection(self._collection)).config.metadata or {}
+        if written.get(RECORD) != metadata[RECORD]:
+            raise StoreError(
+                f"A collection's metadata says which model filled it; the server at {self.place} kept "
+                f"{written.get(RECORD)!r} instead. Upgrade it to Qdrant 1.16 or newer."
+            )
+        self._call("update", lambda client: self._index(client, layout))
+        self._known = header, layout
 
     def drop(self) -> None:
         with contextlib.suppress(CollectionNotFoundError):
             self._call("drop", lambda client: client.delete_collection(self._collection))
-        self._header = None
+        self._known = None
 
     def collections(self) -> Iterator[tuple[str, Transport]]:
-        client = self._connected()
         found = self._call("list", lambda client: client.get_collections()).collections
         for name in (item.name for item in found):
-            transport = ClientTransport(lambda: client, name, place=self.place, owned=False, timeout=self._timeout)
+            keys = self._keys if name == self._collection else Keys()
+            transport = ClientTransport(self._connection.sibling(name), keys)
+            try:
+                info = transport._described()
+            except CollectionNotFoundError:
+                continue  # dropped since it was listed
+            try:
+                transport._known = transport._understood(info)
+            except StoreError as error:
+                warnings.warn(f"Left out: {error}", BicrossWarning, stacklevel=2)
+                continue
             yield name, transport
 
     def sizes(self) -> tuple[int, int | None]:
-        info = self._call("describe", lambda client: client.get_collection(self._collection))
-        return info.indexed_vectors_count or 0, None
+        return self._described().indexed_vectors_count or 0, None
 
     def upsert(self, points: Sequence[Point], size: int) -> None:  # noqa: ARG002
+        name = self.layout().vector
         batch = [
-            models.PointStruct(id=point.id, vector=vector, payload=point.payload)
+            models.PointStruct(id=_wire(point.id), vector={name: vector} if name else vector, payload=point.payload)
             for point, vector in zip(points, as_lists(points), strict=True)
         ]
         self._call("write", lambda client: client.upsert(self._collection, batch, wait=True))
 
     def overwrite(self, payloads: Sequence[tuple[str, dict[str, Any]]], size: int) -> None:  # noqa: ARG002
         operations = [
-            models.OverwritePayloadOperation(overwrite_payload=models.SetPayload(points=[point], payload=payload))
+            models.OverwritePayloadOperation(
+                overwrite_payload=models.SetPayload(points=[_wire(point)], payload=payload)
+            )
             for point, payload in payloads
         ]
         self._call("write", lambda client: client.batch_update_points(self._collection, operations, wait=True))
 
     def delete(self, ids: Sequence[str]) -> None:
-        selector = models.PointIdsList(points=list(ids))
+        selector = models.PointIdsList(points=list(map(_wire, ids)))
         self._call("write", lambda client: client.delete(self._collection, selector, wait=True))
 
     def retrieve(self, ids: Sequence[str], fields: Sequence[str] | None, *, vectors: bool = False) -> list[Row]:
+        name = self.layout().vector
+        wanted = [name] if vectors and name else vectors
         records = self._call(
             "read",
             lambda client: client.retrieve(
-                self._collection, list(ids), with_payload=_selection(fields), with_vectors=vectors
+                self._collection, list(map(_wire, ids)), with_payload=_selection(fields), with_vectors=wanted
             ),
         )
-        return [_row(record) for record in records]
+        return [_row(record, name) for record in records]
 
     def scroll(self, node: Node | None, fields: Sequence[str] | None, limit: int, start: Any) -> tuple[list[Row], Any]:
-        condition = translate(node, ClientDialect())
+        condition = self._condition(node)
         records, following = self._call(
             "read",
             lambda client: client.scroll(
@@ -201,23 +187,31 @@ class ClientTransport:
         return [_row(record) for record in records], following
 
     def count(self, node: Node | None) -> int:
-        condition = translate(node, ClientDialect())
+        condition = self._condition(node)
         return self._call("count", lambda client: client.count(self._collection, condition, exact=True)).count
 
     def query(self, vector: Floats, limit: int, ef: int, node: Node | None) -> list[Row]:
-        condition = translate(node, ClientDialect())
+        condition, name = self._condition(node), self.layout().vector
         response = self._call(
             "search",
             lambda client: client.query_points(
                 self._collection,
                 query=vector.tolist(),
+                using=name or None,
                 query_filter=condition,
-                search_params=None if _is_local(client) else models.SearchParams(hnsw_ef=ef),
+                search_params=None if is_local(client) else models.SearchParams(hnsw_ef=ef),
                 limit=limit,
                 with_payload=True,
             ),
         )
         return [_row(point) for point in response.points]
+
+    def _condition(self, node: Node | None) -> models.Filter | None:
+        if node is None:
+            return None
+        layout = self.layout()
+        filter: models.Filter = translate(layout.located(node), ClientDialect(), layout.point_id)
+        return filter
 
     def optimize(self) -> bool:
         return False
@@ -226,10 +220,7 @@ class ClientTransport:
         return None
 
     def close(self) -> None:
-        with self._lock:
-            client, self._client = self._client, None
-            if client is not None and self._owned:
-                client.close()
+        self._connection.close()
 
 
 class ClientDialect:
@@ -241,7 +232,7 @@ class ClientDialect:
         return models.Filter(must=must, should=should, must_not=must_not)
 
     def has_id(self, ids: Iterable[str]) -> models.HasIdCondition:
-        return models.HasIdCondition(has_id=list(ids))
+        return models.HasIdCondition(has_id=list(map(_wire, ids)))
 
     def is_empty(self, key: str) -> models.IsEmptyCondition:
         return models.IsEmptyCondition(is_empty=models.PayloadField(key=key))
@@ -259,45 +250,18 @@ class ClientDialect:
         return models.FieldCondition(key=key, range=models.DatetimeRange(**bounds))
 
 
-def _is_local(client: QdrantClient) -> bool:
-    options = client.init_options
-    return options.get("location") == ":memory:" or options.get("path") is not None
-
-
-def _local_lock(client: QdrantClient) -> contextlib.AbstractContextManager[Any]:
-    if not _is_local(client):
-        return contextlib.nullcontext()
-    with _guard:
-        return _local_locks.setdefault(client, threading.RLock())
-
-
-def _header_of(info: models.CollectionInfo, where: str) -> Header:
-    vectors = info.config.params.vectors
-    names = {value: name for name, value in _DISTANCES.items()}
-    if not isinstance(vectors, models.VectorParams) or vectors.distance not in names:
-        raise StoreError(
-            f"bicross reads collections with one unnamed vector compared by cosine or dot product; {where} has "
-            f"{vectors!r}. Open another collection."
-        )
-    metadata = info.config.metadata or {}
-    if _METADATA in metadata:
-        return Header.from_dict(metadata[_METADATA], where)
-    return Header(dimension=vectors.size, distance=names[vectors.distance])
-
-
 def _selection(fields: Sequence[str] | None) -> bool | list[str]:
     if fields is None:
         return True
     return list(fields) if fields else False
 
 
-def _row(record: models.Record | models.ScoredPoint) -> Row:
+def _wire(point: str) -> int | str:
+    return int(point) if point.isdecimal() else point
+
+
+def _row(record: models.Record | models.ScoredPoint, name: str = "") -> Row:
     vector: Any = record.vector or None
+    if isinstance(vector, dict):
+        vector = vector.get(name)
     return Row(str(record.id), record.payload or {}, vector, getattr(record, "score", 0.0))
-
-
-def _reason(error: UnexpectedResponse) -> str:
-    try:
-        return str(error.structured()["status"]["error"])
-    except (ValueError, KeyError, TypeError):
-        return error.reason_phrase or "no reason given"

@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from bicross.stores.dates import parse_date
+from bicross.stores.paths import Path, dig
 
-Path = tuple[str, ...]
 _HOLDS = {"gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le}
 
 
@@ -99,16 +99,10 @@ def matches(node: Node | None, payload: Mapping[str, Any]) -> bool:  # noqa: PLR
         case Ids(ids):
             return payload["id"] in ids
         case Missing(path):
-            return _value(payload, path) in (None, [])
+            return dig(payload, path) in (None, [])
         case _:
-            value = _value(payload, node.path)
+            value = dig(payload, node.path)
             return any(_matches_value(node, item) for item in (value if isinstance(value, list) else [value]))
-
-
-def _value(payload: Any, path: Path) -> Any:
-    for name in path:
-        payload = payload.get(name) if isinstance(payload, Mapping) else None
-    return payload
 
 
 def _matches_value(node: Strings | Exactly | Numbers | Dates, value: Any) -> bool:

@@ -20,6 +20,7 @@ from bicross.errors import ClosedError
 from bicross.stores.conditions import Node
 from bicross.stores.folder import SIDECAR
 from bicross.stores.inputs import COLLECTION_NAME
+from bicross.stores.layouts import NATIVE, Layout
 from bicross.stores.schema import INDEXED_FIELDS, SPARSE, Header
 from bicross.stores.shards import Registry, SharedShard, engine_errors
 from bicross.stores.transport import Point, Row, Transport, as_lists, translate
@@ -80,6 +81,9 @@ class EdgeTransport:
 
     def header(self) -> Header | None:
         return self._shared().open()
+
+    def layout(self) -> Layout:
+        return NATIVE
 
     def create(self, header: Header) -> Header:
         return self._shared().create(header)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bicross.stores.conditions import Node, matches
+from bicross.stores.layouts import NATIVE, Layout
 from bicross.stores.schema import Header
 from bicross.stores.store import Store
 from bicross.stores.transport import Point, Row, Transport
@@ -49,6 +50,9 @@ class MemoryTransport:
 
     def header(self) -> Header | None:
         return self._header
+
+    def layout(self) -> Layout:
+        return NATIVE
 
     def create(self, header: Header) -> Header:
         with self._lock:

@@ -36,11 +36,11 @@ from bicross.stores.conditions import (
     Node,
     Not,
     Numbers,
-    Path,
     Strings,
 )
 from bicross.stores.dates import as_utc, parse_date
 from bicross.stores.inputs import MAX_DEPTH
+from bicross.stores.paths import Path
 from bicross.stores.schema import survives_json
 
 Filter = Mapping[str, Any]

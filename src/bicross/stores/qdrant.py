@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from bicross.errors import ConfigurationError
+from bicross.stores.detection import Keys
 from bicross.stores.inputs import check_collection
 from bicross.stores.store import Store
 from bicross.stores.transport import Transport
@@ -33,6 +34,11 @@ class QdrantStore(Store):
         timeout: How long a request, and trying it again, may take. **Unit:** seconds.
         hnsw_ef: How many candidates the approximate index looks at; more is slower and misses less. On real text
             vectors 256 finds 99.3 % of the exact top 100.
+        text_key: Field of the payload that holds the text, in a collection that another program filled; dots lead into
+            objects. The layouts of qdrant-haystack and langchain-qdrant are recognised without it.
+        title_key: Field that holds the title.
+        meta_key: Field that holds what filters reach as ``meta``; with text_key alone, it is every other field.
+        vector_name: Which dense vector, where the collection has several.
 
     Raises:
         ConfigurationError: Not exactly one of path, url and client; or one that makes no sense.
@@ -48,6 +54,10 @@ class QdrantStore(Store):
         api_key: str | None = None,
         timeout: float = 60.0,
         hnsw_ef: int = 256,
+        text_key: str | None = None,
+        title_key: str | None = None,
+        meta_key: str | None = None,
+        vector_name: str | None = None,
     ) -> None:
         given = [name for name, value in (("path", path), ("url", url), ("client", client)) if value is not None]
         if len(given) != 1:
@@ -57,14 +67,21 @@ class QdrantStore(Store):
         if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
             raise ConfigurationError(f"timeout is a number of seconds above 0; got {timeout!r}.")
         check_collection(collection)
+        keys = Keys(text_key, title_key, meta_key, vector_name)
+        keys.check()
+        if path is not None and keys != Keys():
+            raise ConfigurationError(
+                "text_key, title_key, meta_key and vector_name are for collections of other programs, on a server or "
+                f"in a client; an embedded one is always in bicross's own layout; got path={path!r}. Leave them out."
+            )
         self._argument = given[0]
         transport: Transport
         if path is not None:
             transport = _embedded(path, collection)
         elif url is not None:
-            transport = _server(url, collection, api_key, timeout)
+            transport = _server(url, collection, api_key, timeout, keys)
         else:
-            transport = _given(client, collection, timeout)
+            transport = _given(client, collection, timeout, keys)
         super().__init__(transport, collection, hnsw_ef)
 
     def __repr__(self) -> str:
@@ -80,8 +97,9 @@ def _embedded(path: str | os.PathLike[str], collection: str) -> Transport:
     return EdgeTransport(None if text == ":memory:" else Path(text).expanduser().absolute(), collection)
 
 
-def _server(url: str, collection: str, api_key: str | None, timeout: float) -> Transport:
-    from bicross.stores.client import ClientTransport, connect
+def _server(url: str, collection: str, api_key: str | None, timeout: float, keys: Keys) -> Transport:
+    from bicross.stores.client import ClientTransport
+    from bicross.stores.connection import Connection, connect
 
     parts = urlsplit(url) if isinstance(url, str) else None
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
@@ -94,15 +112,18 @@ def _server(url: str, collection: str, api_key: str | None, timeout: float) -> T
             f"An api_key isn't sent over plain http to another machine; got {_public(url)!r}. Use https, or make a "
             "QdrantClient yourself and pass it as client=."
         )
-    return ClientTransport(
+    connection = Connection(
         lambda: connect(url, api_key, timeout), collection, place=_public(url), owned=True, timeout=timeout
     )
+    return ClientTransport(connection, keys)
 
 
-def _given(client: Any, collection: str, timeout: float) -> Transport:
-    from bicross.stores.client import ClientTransport, address_of
+def _given(client: Any, collection: str, timeout: float, keys: Keys) -> Transport:
+    from bicross.stores.client import ClientTransport
+    from bicross.stores.connection import Connection, address_of
 
-    return ClientTransport(lambda: client, collection, place=_public(address_of(client)), owned=False, timeout=timeout)
+    place = _public(address_of(client))
+    return ClientTransport(Connection(lambda: client, collection, place=place, owned=False, timeout=timeout), keys)
 
 
 def _is_this_machine(host: str) -> bool:

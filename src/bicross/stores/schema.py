@@ -88,6 +88,8 @@ class CollectionInfo:
         schema_version: Layout of the payload.
         indexed_vectors_count: How many vectors the approximate index (HNSW) covers; the rest is searched exactly.
         size_bytes: Space taken on this disk, None where a server holds it. Unit: bytes.
+        layout: Whose layout the points have: ``native``, ``haystack``, ``langchain``, ``custom`` or ``unknown``.
+        read_only: Whether another program filled it and nobody adopted it.
     """
 
     name: str
@@ -100,6 +102,8 @@ class CollectionInfo:
     schema_version: int
     indexed_vectors_count: int
     size_bytes: int | None
+    layout: str = "native"
+    read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +163,7 @@ def payload_of(passage: Passage, sync: str | None, *, where: str) -> dict[str, A
         "hash": _digest(passage.title, passage.text),
         "meta_hash": _digest(passage.source, exact),
     }
-    if _has_fragile_float(meta):
+    if has_fragile_float(meta):
         payload["meta_json"] = json.dumps(meta, ensure_ascii=False)
     return payload
 
@@ -214,9 +218,10 @@ def survives_json(number: float) -> bool:
     return isinstance(exponent, int) and -22 <= exponent <= 22 and int("".join(map(str, digits))) < 2**53
 
 
-def _has_fragile_float(value: Any) -> bool:
+def has_fragile_float(value: Any) -> bool:
+    """Whether a JSON value holds a number that doesn't survive JSON."""
     if isinstance(value, float):
         return not survives_json(value)
     if isinstance(value, dict):
-        return any(map(_has_fragile_float, value.values()))
-    return isinstance(value, list) and any(map(_has_fragile_float, value))
+        return any(map(has_fragile_float, value.values()))
+    return isinstance(value, list) and any(map(has_fragile_float, value))

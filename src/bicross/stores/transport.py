@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from bicross.stores.conditions import All, AnyOf, Dates, Exactly, Ids, Missing, Node, Not, Numbers, Strings
+from bicross.stores.layouts import Layout
+from bicross.stores.paths import Path
 from bicross.stores.schema import Header, point_id
 from bicross.types import Floats
 
@@ -44,12 +46,16 @@ class Transport(Protocol):
         """None where there is no such collection."""
         ...
 
+    def layout(self) -> Layout:
+        """How its points are laid out; where there is no such collection, how they would be."""
+        ...
+
     def create(self, header: Header) -> Header:
         """Make the collection; where another caller was faster, give that one's header."""
         ...
 
     def write_header(self, header: Header) -> None:
-        """Replace the header of an existing collection."""
+        """Replace the header of an existing collection, which counts as adopted from then on."""
         ...
 
     def drop(self) -> None:
@@ -139,34 +145,35 @@ class Dialect(Protocol):
         ...
 
 
-def translate(node: Node | None, dialect: Dialect) -> Any:
-    """A filter in an engine's own classes; None for None."""
-    return None if node is None else dialect.group(must=[_condition(node, dialect)])
+def translate(node: Node | None, dialect: Dialect, point: Callable[[str], str] = point_id) -> Any:
+    """A filter in an engine's own classes, with passages' ids turned into points' ids; None for None."""
+    return None if node is None else dialect.group(must=[_condition(node, dialect, point)])
 
 
-def _condition(node: Node, dialect: Dialect) -> Any:  # noqa: PLR0911  (one per kind of node)
+def _condition(node: Node, dialect: Dialect, point: Callable[[str], str]) -> Any:  # noqa: PLR0911  (one per kind)
     match node:
         case All(conditions):
-            return dialect.group(must=[_condition(item, dialect) for item in conditions])
+            return dialect.group(must=[_condition(item, dialect, point) for item in conditions])
         case AnyOf(conditions):
-            return dialect.group(should=[_condition(item, dialect) for item in conditions])
+            return dialect.group(should=[_condition(item, dialect, point) for item in conditions])
         case Not(condition):
-            return dialect.group(must_not=[_condition(condition, dialect)])
+            return dialect.group(must_not=[_condition(condition, dialect, point)])
         case Ids(ids):
-            return dialect.has_id(point_id(item) for item in ids)
+            return dialect.has_id(map(point, ids))
         case Missing(path):
-            return dialect.is_empty(_key(path))
+            return dialect.is_empty(address(path))
         case Strings(path, values):
-            return dialect.strings(_key(path), values)
+            return dialect.strings(address(path), values)
         case Exactly(path, value):
-            return dialect.exactly(_key(path), value)
+            return dialect.exactly(address(path), value)
         case Numbers(path, bounds):
-            return dialect.numbers(_key(path), bounds)
+            return dialect.numbers(address(path), bounds)
         case Dates(path, bounds):
-            return dialect.dates(_key(path), bounds)
+            return dialect.dates(address(path), bounds)
 
 
-def _key(path: Sequence[str]) -> str:
+def address(path: Path) -> str:
+    """A path as Qdrant's JSON path."""
     # Quoted wherever a bare name might be read as syntax: spaces, brackets, hyphens.
     return ".".join(name if name.isascii() and name.replace("_", "a").isalnum() else f'"{name}"' for name in path)
 

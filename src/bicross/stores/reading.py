@@ -1,0 +1,57 @@
+"""How rows are read through a transport: in batches, and the nearest ones in an order that never changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from bicross.errors import CollectionNotFoundError
+from bicross.stores.conditions import Node
+from bicross.stores.transport import Row, Transport
+from bicross.types import Floats
+
+READ_BATCH = 1000
+_TIE_MARGIN = 8
+_MAX_TIES = 16_384
+
+
+def retrieve(
+    transport: Transport, points: Sequence[str], fields: Sequence[str] | None, *, vectors: bool = False
+) -> list[Row]:
+    """Those of the points that exist; none where there is no collection."""
+    rows: list[Row] = []
+    if transport.header() is not None:
+        for start in range(0, len(points), READ_BATCH):
+            rows += transport.retrieve(points[start : start + READ_BATCH], fields, vectors=vectors)
+    return rows
+
+
+def existing(transport: Transport, points: Sequence[str]) -> list[str]:
+    """Those of the points that exist, in the order given."""
+    found = {row.id for row in retrieve(transport, points, ())}
+    return [point for point in points if point in found]
+
+
+def pages(ready: Callable[[], Transport], node: Node | None, fields: Sequence[str] | None, batch: int) -> Iterator[Row]:
+    """All rows that match, fetched batch by batch; `ready` is asked for the transport before each."""
+    start = None
+    while (transport := ready()).header() is not None:
+        rows, start = transport.scroll(node, fields, batch, start)
+        yield from rows
+        if start is None:
+            return
+
+
+def nearest(transport: Transport, query: Floats, top_k: int, ef: int, node: Node | None) -> list[Row]:
+    """The top_k best rows; equal scores by the passage's id, so that a smaller top_k gives a prefix of a larger one."""
+    limit = top_k + _TIE_MARGIN
+    while True:
+        try:
+            rows = transport.query(query, limit, max(ef, limit), node)
+        except CollectionNotFoundError:
+            return []
+        passage_id = transport.layout().passage_id
+        rows.sort(key=lambda row: (-row.score, str(passage_id(row.id, row.payload))))
+        tie_at_the_cut = len(rows) == limit and rows[top_k - 1].score == rows[-1].score
+        if not tie_at_the_cut or limit >= top_k + _MAX_TIES:
+            return rows[:top_k]
+        limit = min(limit * 4, top_k + _MAX_TIES)

@@ -1,0 +1,116 @@
+"""Everything that reads passages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from bicross.stores import inputs
+from bicross.stores.binding import check_understood
+from bicross.stores.filters import Filter, parse
+from bicross.stores.layouts import Layout
+from bicross.stores.opened import Opened
+from bicross.stores.reading import READ_BATCH, nearest, pages, retrieve
+from bicross.stores.schema import Stamp
+from bicross.stores.transport import Transport
+from bicross.types import Floats, Hit, Passage
+
+
+class Reads(Opened):
+    """A collection that can be read and searched; `Store` adds writing."""
+
+    def layout(self) -> Layout:
+        """How the collection's points are laid out; where there is none, how they would be."""
+        return self._ready().layout()
+
+    def stamps(self, ids: Sequence[str]) -> dict[str, Stamp]:
+        """What a sync compares, for those of the ids that the collection holds."""
+        transport, layout = self._readable()
+        asked = {layout.point_id(item): item for item in inputs.check_ids(ids)}
+        rows = retrieve(transport, list(asked), layout.stamp_fields)
+        return {asked[row.id]: layout.stamp(row.id, row.payload) for row in rows if row.id in asked}
+
+    def get(self, ids: Sequence[str]) -> list[Passage]:
+        """Those of the passages that the collection holds, in the order asked for."""
+        transport, layout = self._readable()
+        asked = [layout.point_id(item) for item in inputs.check_ids(ids)]
+        rows = retrieve(transport, asked, None)
+        found = {row.id: layout.passage(row.id, row.payload, self.place) for row in rows}
+        return [found[point] for point in asked if point in found]
+
+    def vectors(self, ids: Sequence[str]) -> tuple[list[str], Floats]:
+        """The stored vectors of those passages that the collection holds, in the order asked for.
+
+        Returns:
+            The ids found, and their vectors, L2-normalised in a cosine collection. **Shape:** (found, dimension).
+        """
+        transport, layout = self._readable()
+        asked = {layout.point_id(item): item for item in inputs.check_ids(ids)}
+        rows = {row.id: row.vector for row in retrieve(transport, list(asked), (), vectors=True)}
+        found = [point for point in asked if rows.get(point) is not None]
+        header = transport.header()
+        matrix = np.array([rows[point] for point in found], dtype=np.float32)
+        return [asked[point] for point in found], matrix.reshape(len(found), header.dimension if header else 0)
+
+    def count(self, filter: Filter | None = None) -> int:
+        """Number of passages, or of those that match a filter."""
+        transport, node = self._ready(), parse(filter)
+        if node is not None:
+            transport, _ = self._readable()
+        return 0 if transport.header() is None else transport.count(node)
+
+    def scroll(self, filter: Filter | None = None, batch_size: int = READ_BATCH) -> Iterator[Passage]:
+        """All passages, or those that match a filter, in no particular order, fetched batch by batch.
+
+        A passage written or removed meanwhile may or may not appear.
+        """
+        self._ready()
+        node, batch = parse(filter), inputs.check_at_least_one(batch_size, "batch_size")
+        _, layout = self._readable()
+        return (layout.passage(row.id, row.payload, self.place) for row in pages(self._ready, node, None, batch))
+
+    def ids(self, filter: Filter | None = None) -> Iterator[str]:
+        """The ids of all passages, or of those that match a filter, in no particular order."""
+        self._ready()
+        node = parse(filter)
+        _, layout = self._readable()
+        rows = pages(self._ready, node, layout.id_fields, READ_BATCH)
+        return (found for row in rows if (found := layout.passage_id(row.id, row.payload)) is not None)
+
+    def search(self, vector: Any, top_k: int = 10, filter: Filter | None = None) -> list[Hit]:
+        """The passages nearest to a vector.
+
+        Args:
+            vector: The query. **Shape:** (dimension,).
+            top_k: How many hits.
+            filter: Only passages that match.
+
+        Returns:
+            Hits by falling score, equal scores by id, so that a smaller ``top_k`` gives a prefix of a larger one.
+            **Unit** of the score: cosine similarity or dot product. Empty where there is no collection.
+
+        Raises:
+            InputError: The vector isn't finite.
+            DimensionMismatchError: It has another length than the collection's.
+            FilterError: The filter isn't understood.
+            StoreError: The collection's layout isn't understood.
+        """
+        self._ready()
+        node = parse(filter)
+        query, top_k = inputs.check_query(vector), inputs.check_at_least_one(top_k, "top_k")
+        transport, layout = self._readable()
+        header = transport.header()
+        if header is None:
+            return []
+        inputs.check_dimension(len(query), header.dimension, self._collection)
+        return [
+            Hit(layout.passage(row.id, row.payload, self.place), row.score, stage1_score=row.score, stage1_rank=rank)
+            for rank, row in enumerate(nearest(transport, query, top_k, self._hnsw_ef, node), start=1)
+        ]
+
+    def _readable(self) -> tuple[Transport, Layout]:
+        """The transport and its layout, if that is understood."""
+        transport = self._ready()
+        return transport, check_understood(transport.layout())
