@@ -32,9 +32,9 @@ def field_types(metas: Metas) -> dict[str, dict[str, str]]:
     """
     found: dict[str, dict[str, str]] = {}
     for meta in metas:
-        for name in meta.keys() - found.keys():
-            value = next(_values({name: meta[name]}, name), None)
-            if value is not None:
+        for name, field in meta.items():
+            value = next((item for item in (field if isinstance(field, list) else [field]) if item is not None), None)
+            if value is not None and name not in found:
                 found[name] = {"type": _KINDS.get(type(value), "object")}
     return found
 

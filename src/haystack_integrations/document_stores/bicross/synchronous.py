@@ -10,6 +10,7 @@ from haystack import Document
 from haystack.document_stores.errors import DuplicateDocumentError
 from haystack.document_stores.types import DuplicatePolicy
 
+from bicross.stores import stamp_of
 from bicross.stores.inputs import check_matrix
 from bicross.types import Passage
 from haystack_integrations.common.bicross.conversion import hits_to_documents, to_document, to_passage, with_meta
@@ -121,6 +122,8 @@ class SynchronousStore(BoundCollection):
             others = [document for document in wanted if document.embedding is None]
             passages = [to_passage(document, complete=True) for document in embedded]
             bare = [to_passage(document, complete=True) for document in others]
+            for passage in bare:
+                stamp_of(passage)  # refuses what can't be stored, before the others are written
             if embedded:
                 vectors = check_matrix([document.embedding for document in embedded], len(embedded))
                 self._bind(embedded, vectors.shape[1])

@@ -7,6 +7,7 @@ from typing import Any
 from haystack import Document, component
 from haystack.document_stores.types import FilterPolicy, apply_filter_policy
 
+from bicross.errors import InputTypeError
 from haystack_integrations.common.bicross.inputs import check_count, chosen
 from haystack_integrations.common.bicross.node import Node
 from haystack_integrations.common.bicross.tracing import observer
@@ -75,6 +76,11 @@ class BicrossEmbeddingRetriever(Node):
         :raises FilterError: The filter isn't understood.
         :raises FingerprintMismatchError: The embedding was made by another model than the store's.
         """
+        if isinstance(query_embedding, str):
+            raise InputTypeError(
+                f"BicrossEmbeddingRetriever takes an embedding; got the string {query_embedding[:40]!r}. For a query's "
+                "text use BicrossRetriever, or BicrossTextEmbedder in front."
+            )
         with observer()("retrieve") as tags:
             documents = self.document_store.search(
                 query_embedding,

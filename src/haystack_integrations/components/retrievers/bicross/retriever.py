@@ -186,7 +186,7 @@ class BicrossRetriever(Node):
         """Let go of the models and close the document store, as Haystack's own nodes do; the next run opens both."""
         with self._lock:
             self._engine = None
-        super().close()
+        Node.close(self)  # not super(): Haystack makes the class anew
         self.document_store.close()
 
     def _two_stages(self) -> TwoStageRetriever:

@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from haystack import Document
+from haystack.components.retrievers import (
+    MultiQueryEmbeddingRetriever,
+    MultiQueryTextRetriever,
+    MultiRetriever,
+    TextEmbeddingRetriever,
+)
+from haystack.document_stores.in_memory import InMemoryDocumentStore
+from haystack.document_stores.types import FilterPolicy
+from haystack.errors import FilterError
+
+from bicross import BiEncoder, CrossEncoder, ExactStore, Passage, TwoStageRetriever
+from bicross.errors import BicrossWarning, ConfigurationError, DimensionMismatchError, FingerprintMismatchError
+from bicross.errors import FilterError as CoreFilterError
+from haystack_integrations.components.embedders.bicross import BicrossDocumentEmbedder, BicrossTextEmbedder
+from haystack_integrations.components.retrievers.bicross import BicrossEmbeddingRetriever, BicrossRetriever
+from haystack_integrations.document_stores.bicross import BicrossDocumentStore
+from tiny_models import write_bi_encoder
+
+EVEN = {"field": "meta.even", "operator": "==", "value": True}
+LOW = {"field": "meta.place", "operator": "<", "value": 6}
+
+
+@pytest.fixture
+def both(filled: BicrossDocumentStore, bi_folder: Path, cross_folder: Path) -> BicrossRetriever:
+    return BicrossRetriever(filled, str(bi_folder), str(cross_folder))
+
+
+@pytest.fixture
+def first(filled: BicrossDocumentStore) -> BicrossEmbeddingRetriever:
+    return BicrossEmbeddingRetriever(filled)
+
+
+@pytest.fixture
+def vector(bi_folder: Path) -> list[float]:
+    return BicrossTextEmbedder(str(bi_folder)).run("the cat")["embedding"]
+
+
+@pytest.mark.parametrize("ranked", [False, True])
+def test_ids_and_scores_are_the_cores(
+    filled: BicrossDocumentStore,
+    documents: list[Document],
+    bi_encoder: BiEncoder,
+    cross_encoder: CrossEncoder,
+    bi_folder: Path,
+    cross_folder: Path,
+    ranked: bool,
+) -> None:
+    core = TwoStageRetriever(bi_encoder, ExactStore(), cross_encoder if ranked else None)
+    core.index([Passage(document.content, id=document.id) for document in documents])
+    node = BicrossRetriever(filled, str(bi_folder), str(cross_folder) if ranked else None)
+    for query in ("the cat", "old river", "a red bird flies"):
+        found, expected = node.run(query, top_k=8, candidates=9)["documents"], core.search(query, 8, candidates=9)
+        assert [document.id for document in found] == [hit.passage.id for hit in expected]
+        np.testing.assert_allclose([d.score for d in found], [hit.score for hit in expected], atol=1e-6)
+        stage1 = [document.meta["retrieval_score"] for document in found]
+        np.testing.assert_allclose(stage1, [hit.stage1_score for hit in expected], atol=1e-6)
+
+
+def test_the_first_stage_alone_finds_the_nearest(
+    first: BicrossEmbeddingRetriever, vector: list[float], documents: list[Document], bi_encoder: BiEncoder
+) -> None:
+    similarities = bi_encoder.similarity(
+        np.array(vector, np.float32), bi_encoder.encode_document([d.content for d in documents])
+    )[0]
+    found = first.run(vector)["documents"]
+    assert [document.id for document in found] == [documents[i].id for i in np.argsort(-similarities)[:10]]
+    assert (found[0].embedding, found[0].meta.keys()) == (None, {"place", "even"})
+
+
+def test_run_time_values_take_the_place_of_the_nodes(
+    filled: BicrossDocumentStore, vector: list[float], bi_folder: Path, cross_folder: Path
+) -> None:
+    node = BicrossEmbeddingRetriever(filled, top_k=3, score_threshold=2.0, return_embedding=True)
+    assert node.run(vector)["documents"] == []
+    found = node.run(vector, score_threshold=0.0, top_k=2)["documents"]
+    assert (len(found), len(found[0].embedding)) == (2, 32)
+    assert node.run(vector, score_threshold=0.0, return_embedding=False)["documents"][0].embedding is None
+    both = BicrossRetriever(
+        filled, str(bi_folder), str(cross_folder), score_threshold=1e9, windows=True, budget_ms=60_000, top_k=3
+    )
+    assert both.run("the cat")["documents"] == []
+    assert len(both.run("the cat", score_threshold=0.0)["documents"]) == 3
+    assert "best_window" in both.run("the cat", score_threshold=0.0)["documents"][0].meta
+    assert "best_window" not in both.run("the cat", score_threshold=0.0, windows=False)["documents"][0].meta
+    nothing = both.run("the cat", budget_ms=0.0, score_threshold=0.0)
+    assert (nothing["documents"], nothing["meta"]["reranked"], nothing["meta"]["unscored"]) == ([], 0, 12)
+    assert len(both.run("the cat", score_threshold=0.0, return_embedding=True)["documents"][0].embedding) == 32
+
+
+@pytest.mark.parametrize(("policy", "wanted"), [("replace", {0, 1, 2, 3, 4, 5}), (FilterPolicy.MERGE, {0, 2, 4})])
+def test_the_filter_policy(
+    filled: BicrossDocumentStore, vector: list[float], bi_folder: Path, policy: Any, wanted: set[int]
+) -> None:
+    first = BicrossEmbeddingRetriever(filled, filters=EVEN, filter_policy=policy)
+    both = BicrossRetriever(filled, str(bi_folder), None, filters=EVEN, filter_policy=policy)
+    for found in (first.run(vector, filters=LOW), both.run("the cat", filters=LOW)):
+        assert {document.meta["place"] for document in found["documents"]} == wanted
+    assert all(document.meta["even"] for document in both.run("the cat")["documents"])
+
+
+@pytest.mark.filterwarnings("ignore::haystack.utils.experimental.ExperimentalWarning")
+def test_they_satisfy_the_protocols_of_haystacks_combinators(
+    both: BicrossRetriever, first: BicrossEmbeddingRetriever, bi_folder: Path
+) -> None:
+    queries = ["the cat", "the river"]
+    many = MultiQueryTextRetriever(retriever=both).run(queries=queries, retriever_kwargs={"top_k": 3})
+    assert {document.id for document in many["documents"]} >= {both.run("the cat", top_k=1)["documents"][0].id}
+    embedder = BicrossTextEmbedder(str(bi_folder))
+    one = TextEmbeddingRetriever(retriever=first, text_embedder=embedder)
+    assert (
+        one.run(query="the cat", top_k=4)["documents"]
+        == first.run(embedder.run("the cat")["embedding"], top_k=4)["documents"]
+    )
+    mixed = MultiRetriever(retrievers={"both": both, "first": one}).run(query="the cat", top_k=3)
+    assert len(mixed["documents"]) >= 3
+    spread = MultiQueryEmbeddingRetriever(retriever=first, query_embedder=embedder).run(queries=queries)
+    assert len(spread["documents"]) >= 10
+
+
+def test_another_model_of_the_same_size_is_refused(
+    filled: BicrossDocumentStore, cross_folder: Path, tmp_path: Path, documents: list[Document]
+) -> None:
+    other = str(write_bi_encoder(tmp_path / "other", seed=9))
+    remedy = "Re-index with recreate=True or open another collection"
+    with pytest.raises(FingerprintMismatchError, match=remedy):
+        BicrossRetriever(filled, other, str(cross_folder)).run("the cat")
+    embedding = BicrossTextEmbedder(other).run("the cat")["embedding"]
+    with pytest.raises(FingerprintMismatchError, match="prefix"):
+        BicrossEmbeddingRetriever(filled).run(embedding)
+    news = BicrossDocumentEmbedder(other).run([Document(content="the sun")])["documents"]
+    with pytest.raises(FingerprintMismatchError, match=remedy):
+        filled.write_documents(news)
+    assert filled.count_documents() == 12
+    filled.delete_all_documents(recreate_index=True)
+    filled.write_documents(news)
+    assert [d.content for d in BicrossEmbeddingRetriever(filled).run(embedding)["documents"]] == ["the sun"]
+
+
+def test_embeddings_of_another_length_are_refused(first: BicrossEmbeddingRetriever) -> None:
+    with pytest.raises(DimensionMismatchError, match="32-d"):
+        first.run([0.1, 0.2])
+
+
+def test_documents_with_a_prefix_of_their_own_are_searched_with_one(bi_folder: Path) -> None:
+    store = BicrossDocumentStore()
+    store.write_documents(
+        BicrossDocumentEmbedder(str(bi_folder), prefix="old ").run([Document(content="the cat")])["documents"]
+    )
+    node = BicrossEmbeddingRetriever(store)
+    with pytest.raises(FingerprintMismatchError):
+        node.run(BicrossTextEmbedder(str(bi_folder)).run("the cat")["embedding"])
+    assert node.run(BicrossTextEmbedder(str(bi_folder), prefix="").run("the cat")["embedding"])["documents"]
+
+
+def test_embeddings_of_unknown_origin_are_searched_with_a_warning(bi_encoder: BiEncoder, bi_folder: Path) -> None:
+    store = BicrossDocumentStore()
+    store.write_documents([Document(content="the cat", embedding=bi_encoder.encode_document("the cat").tolist())])
+    node = BicrossRetriever(store, str(bi_folder), None)
+    with pytest.warns(BicrossWarning, match="which model filled it"):
+        assert node.run("the cat")["documents"][0].content == "the cat"
+
+
+def test_an_empty_store_gives_nothing(bi_folder: Path, vector: list[float]) -> None:
+    store = BicrossDocumentStore()
+    assert BicrossRetriever(store, str(bi_folder), None).run("the cat")["documents"] == []
+    assert BicrossEmbeddingRetriever(store).run(vector)["documents"] == []
+
+
+def test_documents_without_embeddings_are_never_found(filled: BicrossDocumentStore, vector: list[float]) -> None:
+    filled.write_documents([Document(id="bare", content="the cat the cat")])
+    assert filled.count_documents() == 13
+    assert "bare" not in {d.id for d in BicrossEmbeddingRetriever(filled).run(vector, top_k=13)["documents"]}
+
+
+def test_bad_input(both: BicrossRetriever, first: BicrossEmbeddingRetriever, vector: list[float]) -> None:
+    unknown = {"field": "meta.place", "operator": "~", "value": 1}
+    for run in (lambda: both.run("the cat", filters=unknown), lambda: first.run(vector, filters=unknown)):
+        with pytest.raises(FilterError, match="operator"):
+            run()
+        with pytest.raises(CoreFilterError, match="'~'"):
+            run()
+    with pytest.raises(ConfigurationError, match="top_k"):
+        both.run("the cat", top_k=0)
+    with pytest.raises(ValueError, match="top_k"):
+        first.run(vector, top_k=0)
+    with pytest.raises(ValueError, match="candidates"):
+        both.run("the cat", candidates=0)
+    with pytest.raises(TypeError, match="use BicrossEmbeddingRetriever"):
+        both.run(vector)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="use BicrossRetriever"):
+        first.run("the cat")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="must hold a word"):
+        both.run("  ")
+    with pytest.raises(ConfigurationError, match="BicrossTextEmbedder"):
+        BicrossRetriever(InMemoryDocumentStore())  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="BicrossRanker"):
+        BicrossEmbeddingRetriever(InMemoryDocumentStore())  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="FilterPolicy"):
+        BicrossEmbeddingRetriever(first.document_store, filter_policy="both")
