@@ -74,13 +74,15 @@ def adopt(store: Store, bi_encoder: Encoder) -> AdoptReport:
         CollectionNotFoundError: There is no collection.
         FingerprintMismatchError: It is another model, or it read other texts: the message holds the cosine measured.
         DimensionMismatchError: The model's vectors have another length.
-        StoreError: There is no vector to compare, or the collection's layout isn't understood.
+        StoreError: There is no vector to compare, the collection compares vectors by another distance, or its layout
+            isn't understood.
     """
     info = store.info()
     if info is None:
         raise CollectionNotFoundError(f"{store.place} has no collection {store.collection!r}. Name one that it has.")
     name, revision = getattr(bi_encoder, "name", None), getattr(bi_encoder, "revision", None)
     fingerprint = bi_encoder.document_fingerprint
+    store.bind(dimension=info.dimension, model=name, distance=getattr(bi_encoder, "similarity_name", "cosine"))
     sampled, worst = 0, None
     if info.fingerprint is None:
         sample, cosines = _compare(store, bi_encoder)

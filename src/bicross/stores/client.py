@@ -115,7 +115,7 @@ class ClientTransport:
         if written.get(RECORD) != metadata[RECORD]:
             raise StoreError(
                 f"A collection's metadata says which model filled it; the server at {self.place} kept "
-                f"{written.get(RECORD)!r} instead. Upgrade it to Qdrant 1.16 or newer."
+                f"{written.get(RECORD)!r} instead. Upgrade it to a Qdrant release that has collection metadata."
             )
         self._call("update", lambda client: self._index(client, layout))
         self._known = header, layout

@@ -31,6 +31,10 @@ class Store(Reads):
         """The collection as it is now; None where there is none."""
         return _describe(self._ready(), self._collection)
 
+    def header(self) -> Header | None:
+        """What the collection says of itself, without counting; None where there is none."""
+        return self._ready().header()
+
     def collections(self) -> list[CollectionInfo]:
         """All collections at this store's place, by name."""
         found = (_describe(transport, name) for name, transport in self._ready().collections())
