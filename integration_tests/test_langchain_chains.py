@@ -16,7 +16,9 @@ from langchain_core.tools import create_retriever_tool
 from langchain_qdrant import QdrantVectorStore
 
 from bicross import BiEncoder, CrossEncoder, Passage, QdrantStore, TwoStageRetriever
+from bicross.adopting import adopt
 from bicross.encoding.loading import loaded_models
+from bicross.errors import BicrossWarning, FingerprintMismatchError
 from bicross.langchain import (
     BicrossCrossEncoder,
     BicrossEmbeddings,
@@ -146,3 +148,27 @@ def test_the_retriever_is_an_agents_tool(engine: TwoStageRetriever) -> None:
     tool = create_retriever_tool(BicrossRetriever(retriever=engine, k=2), "search", "Finds studies on nutrition.")
     answer = tool.invoke({"query": QUERIES[0]})
     assert answer == "\n\n".join(hit.passage.text for hit in engine.search(QUERIES[0], 2))
+
+
+def test_a_collection_of_langchains_own_store_serves_as_it_is(passages: list[Passage]) -> None:
+    embeddings = BicrossEmbeddings()
+    texts = [f"{p.text[:200]}\n" for p in passages[:12]]
+    metadatas = [{"n": n, "source": "studies"} for n in range(12)]
+    theirs = QdrantVectorStore.from_texts(texts, embeddings, metadatas, location=":memory:", collection_name="theirs")
+    ours = BicrossVectorStore(embeddings, QdrantStore(client=theirs.client, collection="theirs"))
+    expected = theirs.similarity_search_with_score(QUERIES[1], k=5)
+    with pytest.warns(BicrossWarning, match="read-only"):
+        found = ours.similarity_search_with_score(QUERIES[1], k=5)
+    assert [(d.page_content, d.id) for d, _ in found] == [(d.page_content, d.metadata["_id"]) for d, _ in expected]
+    assert [score for _, score in found] == approx([score for _, score in expected])
+    assert ours.get_by_ids([found[0][0].id]) == [found[0][0]]
+    assert len(ours.similarity_search("x", k=9, filter={"field": "n", "operator": ">", "value": 8})) == 3
+    with pytest.raises(FingerprintMismatchError, match="Adopt"):
+        ours.add_texts(["Vitamin D is made in the skin."])
+
+    adopt(ours.store, embeddings.encoder)
+    ids = ours.add_texts(["Vitamin D is made in the skin."], [{"n": 12}])
+    assert ours.add_texts(["Vitamin D is made in the skin."], [{"n": 12}]) == ids
+    read = theirs.similarity_search("skin and vitamins", k=1)[0]
+    assert (read.page_content, read.metadata["n"]) == ("Vitamin D is made in the skin.", 12)
+    assert ours.store.count() == 13
