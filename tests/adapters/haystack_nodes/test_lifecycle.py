@@ -97,6 +97,10 @@ OPTIONS: dict[type, dict[str, Any]] = {
         "api_key": Secret.from_env_var("SOME_KEY", strict=False),
         "timeout": 5.0,
         "hnsw_ef": 64,
+        "text_key": "text",
+        "title_key": "title",
+        "meta_key": "meta",
+        "vector_name": "dense",
     },
 }
 NODES = [kind for kind in OPTIONS if kind is not BicrossDocumentStore]

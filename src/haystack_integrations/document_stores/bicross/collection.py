@@ -32,6 +32,10 @@ class BoundCollection:
         api_key: Secret | None = None,
         timeout: float = 60.0,
         hnsw_ef: int = 256,
+        text_key: str | None = None,
+        title_key: str | None = None,
+        meta_key: str | None = None,
+        vector_name: str | None = None,
     ) -> None:
         """Make the store; it is opened by its first use.
 
@@ -43,6 +47,12 @@ class BoundCollection:
         :param api_key: The server's key; resolved when the store is opened.
         :param timeout: How long a request, and trying it again, may take. **Unit:** seconds.
         :param hnsw_ef: How many candidates the approximate index looks at; more is slower and misses less.
+        :param text_key: Field of the payload that holds the text, in a server's collection that another program filled.
+            The layouts of qdrant-haystack and langchain-qdrant are recognised without it. Such a collection is
+            read-only until it is adopted: `bicross info --adopt`.
+        :param title_key: Field that holds the title there.
+        :param meta_key: Field that holds the meta there; with text_key alone, it is every other field.
+        :param vector_name: Which dense vector, where that collection has several.
         :raises ConfigurationError: Both path and url, or a key without a url.
         """
         if path is not None and url is not None:
@@ -56,6 +66,10 @@ class BoundCollection:
         self.api_key = api_key
         self.timeout = timeout
         self.hnsw_ef = hnsw_ef
+        self.text_key = text_key
+        self.title_key = title_key
+        self.meta_key = meta_key
+        self.vector_name = vector_name
         self._stores = OnFirstUse(self._open, _close)
         self._writing = threading.Lock()
         self._verified: set[str] = set()
@@ -89,9 +103,10 @@ class BoundCollection:
         place: dict[str, Any] = {"path": self.path or ":memory:"}
         if self.url is not None:
             place = {"url": self.url, "api_key": self.api_key.resolve_value() if self.api_key else None}
-        options = place | {"timeout": self.timeout, "hnsw_ef": self.hnsw_ef}
-        names = (self.collection, self.collection + _WITHOUT_VECTORS)
-        return QdrantStore(collection=names[0], **options), QdrantStore(collection=names[1], **options)
+        place |= {"timeout": self.timeout, "hnsw_ef": self.hnsw_ef}
+        keys = {name: getattr(self, name) for name in ("text_key", "title_key", "meta_key", "vector_name")}
+        with_vectors = QdrantStore(collection=self.collection, **place, **keys)
+        return with_vectors, QdrantStore(collection=self.collection + _WITHOUT_VECTORS, **place)
 
     def _bind(self, documents: list[Document], dimension: int) -> None:
         """Create the collection for the model that made the embeddings, or check that it is that model's."""
