@@ -40,6 +40,8 @@ class BicrossEmbeddings(ModelFields, Embeddings):
     """True: scale to unit length. None: as the checkpoint does."""
     batch_tokens: int | None = None
     """Most tokens of a batch, padding included."""
+    show_progress: bool | None = False
+    """True, False, or None: on a terminal, once it takes more than two seconds."""
     cache_dir: str | None = None
     """Folder for document vectors: what was embedded once is read from there."""
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, PrivateAttr, SecretStr, model_validator
 
 from bicross.errors import ConfigurationError
 
@@ -58,8 +58,6 @@ class ModelFields(BaseModel):
     """JSON values for transformers: dtype, attn_implementation, device_map, quantization_config."""
     trust_remote_code: bool = False
     """Run the checkpoint's own code. Only for folders that you trust."""
-    show_progress: bool | None = Field(default=False)
-    """True, False, or None: on a terminal, once it takes more than two seconds."""
 
     _loaded: Any = PrivateAttr(default=None)
 

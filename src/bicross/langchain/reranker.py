@@ -103,7 +103,7 @@ class BicrossCrossEncoder(CrossFields, BaseCrossEncoder):
             InputTypeError, InputError: Something that isn't a pair of valid texts; names its position.
         """
         model = self.second_stage.cross_encoder
-        options: dict[str, Any] = {"show_progress": self.show_progress} if isinstance(model, CrossEncoder) else {}
+        options: dict[str, Any] = {"show_progress": False} if isinstance(model, CrossEncoder) else {}
         return [float(score) for score in model.predict(text_pairs, **options)]
 
 
