@@ -235,6 +235,28 @@ class TestReadOnly:
         with pytest.raises(FingerprintMismatchError, match="minilm"):
             adopted.claim(fingerprint="9be2", model="student")
 
+    def test_adopted_elsewhere_meanwhile(self, peer, transport):
+        for write in (
+            lambda store: store.bind(dimension=4, fingerprint="3f1c"),
+            lambda store: store.upsert(content(peer), VECTORS),
+            lambda store: store.set_payload(content(peer)),
+            lambda store: store.delete(["absent"]),
+        ):
+            with filled(peer, transport) as (store, client):
+                with pytest.raises(StoreError, match="Adopt it"):
+                    write(store)
+                with QdrantStore(client=client, **peer.keys) as other:
+                    other.claim(fingerprint="3f1c")
+                write(store)
+                assert not store.info().read_only
+
+    def test_filled_by_a_peer_meanwhile(self, peer, transport):
+        with filled(peer, transport, count=0) as (store, client):
+            assert (store.count(), list(store.scroll())) == (0, [])
+            client.delete_collection("default")
+            fill(client, peer)
+            assert store.get(peer.ids) == content(peer)
+
     def test_there_is_nothing_to_claim(self):
         with QdrantStore(client=QdrantClient(":memory:")) as store, pytest.raises(CollectionNotFoundError):
             store.claim(fingerprint="3f1c")

@@ -71,7 +71,7 @@ def check_writable(transport: Transport, collection: str) -> None:
     Raises:
         StoreError: It may not.
     """
-    layout = check_understood(transport.layout())
+    layout = check_understood(transport.layout(fresh=True))
     if not layout.adopted and transport.count(None):
         raise StoreError(
             f"Collection {collection!r} at {transport.place} was filled by another program (layout: {layout.name}) and "

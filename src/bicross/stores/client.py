@@ -34,6 +34,7 @@ class ClientTransport:
         self._connection = connection
         self._keys = keys
         self._known: tuple[Header, Layout] | None = None
+        self._peeked = 0
 
     def _call(self, action: str, request: Callable[[QdrantClient], T]) -> T:
         try:
@@ -46,7 +47,10 @@ class ClientTransport:
         if self._known is None:
             with contextlib.suppress(CollectionNotFoundError):
                 info = self._call("open", lambda client: client.get_collection(self._collection))
-                self._known = self._understood(info)
+                known = self._understood(info)
+                if known[1].adopted or self._peeked:  # an empty one may be filled in another layout at any time
+                    self._known = known
+                return known
         return self._known
 
     def _understood(self, info: models.CollectionInfo) -> tuple[Header, Layout]:
@@ -69,13 +73,16 @@ class ClientTransport:
 
     def _peek(self) -> list[tuple[str, Mapping[str, Any]]]:
         records, _ = self._call("read", lambda client: client.scroll(self._collection, limit=PEEKED, with_payload=True))
+        self._peeked = len(records)
         return [(str(record.id), record.payload or {}) for record in records]
 
     def header(self) -> Header | None:
         known = self._open()
         return known[0] if known else None
 
-    def layout(self) -> Layout:
+    def layout(self, *, fresh: bool = False) -> Layout:
+        if fresh and self._known is not None and not self._known[1].adopted:
+            self._known = None
         known = self._open()
         return known[1] if known else self._keys.applied(NATIVE)
 

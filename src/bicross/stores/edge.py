@@ -82,7 +82,7 @@ class EdgeTransport:
     def header(self) -> Header | None:
         return self._shared().open()
 
-    def layout(self) -> Layout:
+    def layout(self, *, fresh: bool = False) -> Layout:  # noqa: ARG002
         return NATIVE
 
     def create(self, header: Header) -> Header:

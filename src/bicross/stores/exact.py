@@ -51,7 +51,7 @@ class MemoryTransport:
     def header(self) -> Header | None:
         return self._header
 
-    def layout(self) -> Layout:
+    def layout(self, *, fresh: bool = False) -> Layout:  # noqa: ARG002
         return NATIVE
 
     def create(self, header: Header) -> Header:

@@ -68,6 +68,7 @@ class Store(Reads):
         dimension = inputs.check_at_least_one(dimension, "dimension")
         wanted = Header(dimension, distance, fingerprint, model, revision)
         transport = self._ready()
+        transport.layout(fresh=True)  # another process may have adopted it meanwhile
         stored = transport.header() or transport.create(wanted)
         unclaimed = stored.fingerprint is None and fingerprint is not None
         if unclaimed and (stored.dimension, stored.distance) == (dimension, distance) and transport.count(None) == 0:
@@ -130,7 +131,7 @@ class Store(Reads):
         transport = self._ready()
         checked = inputs.check_passages(passages)
         matrix = inputs.check_matrix(vectors, len(checked))
-        layout = transport.layout()
+        layout = transport.layout(fresh=True)
         payloads = payloads_of(checked, sync, layout)
         if not checked:
             return

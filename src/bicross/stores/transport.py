@@ -46,8 +46,12 @@ class Transport(Protocol):
         """None where there is no such collection."""
         ...
 
-    def layout(self) -> Layout:
-        """How its points are laid out; where there is no such collection, how they would be."""
+    def layout(self, *, fresh: bool = False) -> Layout:
+        """How its points are laid out; where there is no such collection, how they would be.
+
+        Args:
+            fresh: Look again whether it has been adopted meanwhile, if it wasn't before.
+        """
         ...
 
     def create(self, header: Header) -> Header:
