@@ -1,10 +1,11 @@
-"""64 asynchronous calls at once, each of which waits 100 ms for a hosted model: how many rounds does that take?
+"""64 asynchronous calls at once, each of which waits 100 ms for a server: how many rounds does that take?
 
     python benchmarks/async_calls.py --out benchmarks/results/async_calls.json
 
-A stand-in server on 127.0.0.1 answers every request after 100 ms, however many there are. An event loop's own
-executor has cores + 4 threads, so that on two cores 64 calls take eleven rounds; the row "default executor" shows it.
-Reported is the median of the repetitions. Unit: milliseconds, and rounds of 100 ms.
+A stand-in server on 127.0.0.1 answers every request after 100 ms, however many there are: as a hosted model, or as a
+Qdrant server whose answer is always the same. An event loop's own executor has cores + 4 threads, so that on two cores
+64 calls take eleven rounds; the row "default executor" shows it. Reported is the median of the repetitions. Unit:
+milliseconds, and rounds of 100 ms.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ import urllib.request
 from collections.abc import Awaitable, Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from machine import machine
+from qdrant_client import QdrantClient
 
-from bicross import ExactStore, Passage, TwoStageRetriever
+from bicross import ExactStore, Passage, QdrantStore, TwoStageRetriever
 
 CALLS = 64
 DELAY = 0.1
@@ -33,25 +35,48 @@ Call = Callable[[str], Awaitable[Any]]
 
 
 class Answer(BaseHTTPRequestHandler):
-    """Vectors for texts, after the delay; equal texts get equal vectors."""
+    """Answers after the delay: vectors for texts, equal ones for equal texts; or what a Qdrant server would say."""
+
+    protocol_version = "HTTP/1.1"
+    qdrant: ClassVar[dict[str, Any]] = {}
 
     def do_POST(self) -> None:
-        texts = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or "null")
         time.sleep(DELAY)
-        rows = [np.random.default_rng(list(text.encode())).normal(size=DIMENSION).tolist() for text in texts]
-        body = json.dumps(rows).encode()
+        known = self.qdrant.get(self.path.split("?")[0])
+        answer = {"result": known, "status": "ok", "time": DELAY} if known is not None else vectors(body)
+        text = json.dumps(answer).encode()
         self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
         self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(text)
+
+    do_GET = do_POST  # noqa: N815
 
     def log_message(self, *arguments: Any) -> None:
         """Say nothing."""
 
 
+def vectors(texts: Sequence[str]) -> list[list[float]]:
+    return [np.random.default_rng(list(text.encode())).normal(size=DIMENSION).tolist() for text in texts]
+
+
 class Server(ThreadingHTTPServer):
     request_queue_size = 4 * CALLS
     daemon_threads = True
+
+
+class LocalEncoder:
+    """A bi-encoder that takes no time; satisfies `Encoder`."""
+
+    document_fingerprint = "stand-in"
+
+    def encode_query(self, texts: str | Sequence[str], /) -> np.ndarray:
+        rows = np.array(vectors([texts] if isinstance(texts, str) else texts), dtype=np.float32)
+        return rows[0] if isinstance(texts, str) else rows
+
+    encode_document = encode_query
 
 
 class HostedEncoder:
@@ -72,24 +97,23 @@ class HostedEncoder:
     encode_document = encode_query
 
 
-def langchain_calls(engine: TwoStageRetriever) -> dict[str, Call]:
+def langchain_calls(hosted: TwoStageRetriever, remote: TwoStageRetriever) -> dict[str, Call]:
     from bicross.langchain import BicrossEmbeddings, BicrossRetriever, BicrossVectorStore
 
-    embeddings = BicrossEmbeddings(model=engine.bi_encoder)
+    embeddings = BicrossEmbeddings(model=hosted.bi_encoder)
     return {
-        "LangChain: BicrossRetriever.ainvoke": BicrossRetriever(retriever=engine).ainvoke,
-        "LangChain: BicrossVectorStore.asimilarity_search": BicrossVectorStore(
-            embeddings, engine.store
-        ).asimilarity_search,
-        "LangChain: BicrossEmbeddings.aembed_query": embeddings.aembed_query,
+        "LangChain: BicrossRetriever, hosted model": BicrossRetriever(retriever=hosted).ainvoke,
+        "LangChain: BicrossRetriever, Qdrant server": BicrossRetriever(retriever=remote).ainvoke,
+        "LangChain: BicrossVectorStore, hosted model": BicrossVectorStore(embeddings, hosted.store).asimilarity_search,
+        "LangChain: BicrossEmbeddings, hosted model": embeddings.aembed_query,
     }
 
 
-def calls(engine: TwoStageRetriever) -> dict[str, Call]:
+def calls(hosted: TwoStageRetriever, remote: TwoStageRetriever) -> dict[str, Call]:
     """Every way to ask, by name; each takes a query."""
-    found: dict[str, Call] = {"default executor": lambda query: asyncio.to_thread(engine.search, query)}
+    found: dict[str, Call] = {"default executor": lambda query: asyncio.to_thread(hosted.search, query)}
     for adapter in (langchain_calls,):
-        found |= adapter(engine)
+        found |= adapter(hosted, remote)
     return found
 
 
@@ -100,25 +124,44 @@ async def at_once(call: Call) -> float:
     return (time.perf_counter() - started) * 1e3
 
 
+def pretend(passages: Sequence[Passage]) -> None:
+    """Let the server answer as a Qdrant server would that holds these passages."""
+    client = QdrantClient(":memory:")
+    with QdrantStore(client=client) as store:
+        TwoStageRetriever(LocalEncoder(), store).index(passages, show_progress=False)
+    found = client.query_points("default", vectors(["query"])[0], using=None, limit=10).model_dump(mode="json")
+    Answer.qdrant = {
+        "/collections/default/exists": {"exists": True},
+        "/collections/default": client.get_collection("default").model_dump(mode="json"),
+        "/collections/default/points/count": {"count": len(passages)},
+        "/collections/default/points/query": found,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    passages = [Passage(f"passage {i}", id=str(i)) for i in range(20)]
+    pretend(passages)
     server = Server(("127.0.0.1", 0), Answer)
     threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
     rows = {}
-    with ExactStore() as store:
-        engine = TwoStageRetriever(HostedEncoder(f"http://127.0.0.1:{server.server_port}"), store)
-        engine.index([Passage(f"passage {i}", id=str(i)) for i in range(20)], show_progress=False)
-        for name, call in calls(engine).items():
-            asyncio.run(at_once(call))  # starts the threads
+    with ExactStore() as store, QdrantStore(url=address) as server_store:
+        hosted = TwoStageRetriever(HostedEncoder(address), store)
+        hosted.index(passages, show_progress=False)
+        remote = TwoStageRetriever(LocalEncoder(), server_store)
+        for name, call in calls(hosted, remote).items():
+            asyncio.run(at_once(call))  # starts the threads, opens the connections
             taken = statistics.median(asyncio.run(at_once(call)) for _ in range(options.repetitions))
             rows[name] = {"milliseconds": round(taken, 1), "rounds": round(taken / (DELAY * 1e3), 2)}
             print(f"{name:50} {taken:7.0f} ms  {rows[name]['rounds']:5.2f} rounds")
     server.shutdown()
     if options.out:
-        report = {"calls": CALLS, "delay_ms": DELAY * 1e3, "machine": machine("langchain-core"), "results": rows}
+        packages = ("langchain-core", "qdrant-client")
+        report = {"calls": CALLS, "delay_ms": DELAY * 1e3, "machine": machine(*packages), "results": rows}
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
