@@ -172,3 +172,17 @@ def test_a_collection_of_langchains_own_store_serves_as_it_is(passages: list[Pas
     read = theirs.similarity_search("skin and vitamins", k=1)[0]
     assert (read.page_content, read.metadata["n"]) == ("Vitamin D is made in the skin.", 12)
     assert ours.store.count() == 13
+
+
+@pytest.mark.filterwarnings("ignore::bicross.errors.BicrossWarning")
+def test_sixteen_requests_at_once_get_the_same_documents(engine: TwoStageRetriever) -> None:
+    retriever = BicrossRetriever(retriever=engine, candidates=10)
+    expected = {query: retriever.invoke(query) for query in QUERIES}
+
+    async def ask() -> list[list[Document]]:
+        return await asyncio.gather(*(retriever.ainvoke(QUERIES[i % 3]) for i in range(16)))
+
+    for _ in range(3):
+        assert [[d.id for d in found] for found in asyncio.run(ask())] == [
+            [d.id for d in expected[QUERIES[i % 3]]] for i in range(16)
+        ]
