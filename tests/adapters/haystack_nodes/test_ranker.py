@@ -109,17 +109,17 @@ def test_duplicates_count_once_with_their_best_score(node: BicrossRanker) -> Non
     assert next(d for d in found if d.id == "a").meta["retrieval_score"] == 0.7
 
 
-def test_a_long_document_is_read_whole_and_its_best_window_told(cross_folder: Path) -> None:
+def test_a_long_document_is_read_whole_and_its_span_told(cross_folder: Path) -> None:
     text = "the old house near the river " * 60 + "the cat sleeps on the red stone"
     document = Document(content=text, meta={"title": "sun"})
     node = BicrossRanker(str(cross_folder), meta_fields_to_embed=["title"], embedding_separator=" - ")
     found = node.run("the cat", [document])
-    start, end = found["documents"][0].meta["best_window"]
+    start, end = found["documents"][0].meta["span"]
     assert 0 <= start < end <= len(text)
     assert (end - start) < len(text)
     assert found["meta"]["truncated"] == 0
     cut = node.run("the cat", [document], windows=False)
-    assert "best_window" not in cut["documents"][0].meta
+    assert "span" not in cut["documents"][0].meta
     assert cut["meta"]["truncated"] == 1
 
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from haystack.document_stores.in_memory import InMemoryDocumentStore
 from haystack.document_stores.types import FilterPolicy
 from haystack.errors import FilterError
 
-from bicross import BiEncoder, CrossEncoder, ExactStore, Passage, TwoStageRetriever
+from bicross import BiEncoder, CrossEncoder, ExactStore, Passage, QdrantStore, TwoStageRetriever
 from bicross.errors import BicrossWarning, ConfigurationError, DimensionMismatchError, FingerprintMismatchError
 from bicross.errors import FilterError as CoreFilterError
 from haystack_integrations.components.embedders.bicross import BicrossDocumentEmbedder, BicrossTextEmbedder
@@ -88,8 +91,8 @@ def test_run_time_values_take_the_place_of_the_nodes(
     )
     assert both.run("the cat")["documents"] == []
     assert len(both.run("the cat", score_threshold=0.0)["documents"]) == 3
-    assert "best_window" in both.run("the cat", score_threshold=0.0)["documents"][0].meta
-    assert "best_window" not in both.run("the cat", score_threshold=0.0, windows=False)["documents"][0].meta
+    assert "span" in both.run("the cat", score_threshold=0.0)["documents"][0].meta
+    assert "span" not in both.run("the cat", score_threshold=0.0, windows=False)["documents"][0].meta
     nothing = both.run("the cat", budget_ms=0.0, score_threshold=0.0)
     assert (nothing["documents"], nothing["meta"]["reranked"], nothing["meta"]["unscored"]) == ([], 0, 12)
     assert len(both.run("the cat", score_threshold=0.0, return_embedding=True)["documents"][0].embedding) == 32
@@ -205,3 +208,29 @@ def test_bad_input(both: BicrossRetriever, first: BicrossEmbeddingRetriever, vec
         BicrossEmbeddingRetriever(InMemoryDocumentStore())  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="FilterPolicy"):
         BicrossEmbeddingRetriever(first.document_store, filter_policy="both")
+
+
+def test_64_calls_at_once_wait_for_a_server_side_by_side(
+    monkeypatch: pytest.MonkeyPatch, bi_folder: Path, cross_folder: Path
+) -> None:
+    """Each call waits until all have arrived; the event loop's own executor would never get there."""
+    store = BicrossDocumentStore(url="http://127.0.0.1:1")
+    all_there = threading.Barrier(64)
+
+    def search(*_: Any, **__: Any) -> list[Any]:
+        all_there.wait(timeout=30)
+        return []
+
+    monkeypatch.setattr(QdrantStore, "info", lambda _: None)
+    monkeypatch.setattr(QdrantStore, "header", lambda _: None)
+    monkeypatch.setattr(QdrantStore, "search", search)
+    monkeypatch.setattr(QdrantStore, "count", lambda *_: len(search()))
+    first = BicrossEmbeddingRetriever(store)
+    both = BicrossRetriever(store, str(bi_folder), str(cross_folder))
+
+    async def at_once(call: Callable[[], Awaitable[Any]]) -> list[Any]:
+        return await asyncio.gather(*(call() for _ in range(64)))
+
+    assert len(asyncio.run(at_once(lambda: first.run_async([0.1] * 32)))) == 64
+    assert len(asyncio.run(at_once(lambda: both.run_async("the cat")))) == 64
+    assert asyncio.run(at_once(store.count_documents_async)) == [0] * 64

@@ -71,7 +71,7 @@ def reranked_meta(hit: Hit, start: int = 0) -> dict[str, Any]:
     if hit.rerank_score is not None:
         meta["rerank_score"] = hit.rerank_score
     if hit.span is not None:
-        meta["best_window"] = [max(end - start, 0) for end in hit.span]
+        meta["span"] = [max(end - start, 0) for end in hit.span]
     return meta
 
 

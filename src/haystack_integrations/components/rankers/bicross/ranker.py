@@ -32,7 +32,7 @@ class BicrossRanker(Node):
     """Reorders Documents by how well they answer the query, as a cross-encoder sees it.
 
     The first stage's score goes to `meta["retrieval_score"]`, the cross-encoder's to `meta["rerank_score"]`, and the
-    text span that decided to `meta["best_window"]` (start and end in the content, in characters).
+    text span that decided to `meta["span"]` (start and end in the content, in characters).
 
     ### Usage example
 

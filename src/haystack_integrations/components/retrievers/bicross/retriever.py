@@ -77,7 +77,7 @@ class BicrossRetriever(Node):
         :param stage1_weight: Weight of the first stage's score in the final one, from 0 to 1. None: the weight that the
             cross-encoder carries.
         :param windows: Score long Documents in overlapping windows; the best one counts, and its span is in
-            `meta["best_window"]`.
+            `meta["span"]`.
         :param return_embedding: Give the Documents their embeddings. Copying them on costs more than the search.
         :param filter_policy: Whether a run's filters take the place of the node's ("replace") or join them ("merge").
         :param device: Where both models compute; None: a GPU where there is one.
