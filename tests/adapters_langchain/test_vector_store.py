@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -12,7 +13,14 @@ from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.vectorstores.utils import maximal_marginal_relevance
 
 from bicross import BiEncoder, ExactStore, Passage, QdrantStore, TwoStageRetriever
-from bicross.errors import ConfigurationError, FilterError, FingerprintMismatchError, InputError, InputTypeError
+from bicross.errors import (
+    BicrossWarning,
+    ConfigurationError,
+    FilterError,
+    FingerprintMismatchError,
+    InputError,
+    InputTypeError,
+)
 from bicross.langchain import BicrossEmbeddings, BicrossVectorStore, EmbeddingsEncoder
 from bicross.ranking import marginal_relevance
 from tiny_models import write_bi_encoder
@@ -44,6 +52,14 @@ def test_the_source_tells_equal_texts_apart(store: BicrossVectorStore) -> None:
     assert [document.metadata for document in store.get_by_ids(ids[:2])] == [{"source": "a"}, {"source": "b"}]
     only = {"field": "source", "operator": "==", "value": "a"}
     assert [document.id for document in store.similarity_search("cat", filter=only)] == ids[:1]
+
+
+def test_documents_that_replace_each_other_are_counted(store: BicrossVectorStore) -> None:
+    with pytest.warns(BicrossWarning, match="1 of 3 documents were replaced"):
+        store.add_texts(["the cat", "the dog", "the cat"], [{"page": 1}, {}, {"page": 2}])
+    assert store.store.count() == 2
+    with warnings.catch_warnings(action="error"):
+        store.add_texts(["the bird", "the bird"])
 
 
 def test_any_string_is_an_id_and_some_may_be_missing(store: BicrossVectorStore) -> None:

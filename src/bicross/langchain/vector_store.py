@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
 from typing import Any, Self
@@ -9,7 +10,7 @@ from typing import Any, Self
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 
-from bicross.errors import ConfigurationError, InputError, InputTypeError
+from bicross.errors import BicrossWarning, ConfigurationError, InputError, InputTypeError
 from bicross.langchain.documents import check_documents, to_document, to_passage
 from bicross.langchain.embeddings import BicrossEmbeddings
 from bicross.langchain.vector_store_async import AsyncMethods
@@ -18,7 +19,7 @@ from bicross.ranking import marginal_relevance, scaled
 from bicross.retriever import TwoStageRetriever
 from bicross.stores import QdrantStore, Store
 from bicross.stores.inputs import check_at_least_one
-from bicross.types import Encoder, Hit
+from bicross.types import Encoder, Hit, Passage
 
 Filter = dict[str, Any]
 Scored = list[tuple[Document, float]]
@@ -108,6 +109,7 @@ class BicrossVectorStore(AsyncMethods):
         rows = zip(given, _as_many(metadatas, given, "metadatas"), _as_many(ids, given, "ids"), strict=True)
         passages = [to_passage(text, metadata, id) for text, metadata, id in rows]
         self.retriever.add(passages, show_progress=False)
+        _warn_of_replaced(passages)
         return [passage.id for passage in passages]
 
     def add_documents(self, documents: list[Document], **kwargs: Any) -> list[str]:
@@ -210,6 +212,17 @@ def _as_many(given: Sequence[Any] | None, texts: list[str], name: str) -> Sequen
     if len(given) != len(texts):
         raise InputError(f"{name} must be as many as the texts, got {len(given)} for {len(texts)} texts.")
     return given
+
+
+def _warn_of_replaced(passages: list[Passage]) -> None:
+    last = {passage.id: passage for passage in passages}
+    if replaced := sum(last[passage.id] != passage for passage in passages):
+        warnings.warn(
+            f"{replaced} of {len(passages)} documents were replaced by a later one of the same call with the same id. "
+            "Equal source and text give one id; give ids to documents that must stay apart.",
+            BicrossWarning,
+            stacklevel=3,
+        )
 
 
 def _check_none(options: dict[str, Any]) -> None:
