@@ -46,8 +46,8 @@ def test_adding_again_changes_and_embeds_nothing(store: BicrossVectorStore, monk
 
 
 def test_the_source_tells_equal_texts_apart(store: BicrossVectorStore) -> None:
-    metadatas = [{"source": "a"}, {"source": "b"}, {"source": 3}, {}]
-    ids = store.add_texts(["the cat"] * 4, metadatas)
+    metadatas = [{"source": "a"}, {"source": "b"}, {"source": 3}]
+    ids = store.add_texts(["the cat"] * 3, metadatas)
     assert len({*ids}) == 3
     assert [document.metadata for document in store.get_by_ids(ids[:2])] == [{"source": "a"}, {"source": "b"}]
     only = {"field": "source", "operator": "==", "value": "a"}
