@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import json
 import os
+import re
+import shutil
+import signal
 import warnings
 from pathlib import Path
 
@@ -10,7 +14,7 @@ import torch
 from transformers import BertModel
 
 from bicross import BiEncoder, CrossEncoder, Encoder
-from bicross.encoding.loading import loaded_models
+from bicross.encoding.loading import LoadOptions, loaded_models
 from bicross.errors import (
     CheckpointError,
     ClosedError,
@@ -22,6 +26,11 @@ from bicross.errors import (
     UnknownTokensWarning,
 )
 from tiny_models import bert_config, write_bi_encoder, write_json, write_tokenizer
+
+
+def edit(path: Path, **values: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
 
 TEXTS = ["the cat sits", "", "a dog runs to the old house", " ", "bird", "the sun and the moon " * 5]
 
@@ -104,7 +113,12 @@ def test_the_fingerprint_covers_what_changes_a_vector(tmp_path: Path) -> None:
         "length": write_bi_encoder(tmp_path / "l", max_length=32),
         "prompt": write_bi_encoder(tmp_path / "q", prompts={"document": "the "}),
         "activation": write_bi_encoder(tmp_path / "a", hidden_act="relu"),
+        "which end is cut": write_bi_encoder(tmp_path / "t"),
+        "vocabulary": write_bi_encoder(tmp_path / "v"),
     }
+    edit(tmp_path / "t" / "tokenizer_config.json", truncation_side="left")
+    tokenizer = (tmp_path / "v" / "tokenizer.json").read_text()
+    (tmp_path / "v" / "tokenizer.json").write_text(tokenizer.replace('"moon"', '"noon"'))
     prints = {name: BiEncoder.load(folder).document_fingerprint for name, folder in others.items()}
     assert len({base.document_fingerprint, *prints.values()}) == 1 + len(others)
     assert BiEncoder.load(tmp_path / "base", truncate_dim=8).document_fingerprint != base.document_fingerprint
@@ -112,6 +126,26 @@ def test_the_fingerprint_covers_what_changes_a_vector(tmp_path: Path) -> None:
         base.fingerprint("document", truncate_dim=8)
         == BiEncoder.load(tmp_path / "base", truncate_dim=8).document_fingerprint
     )
+
+
+def test_a_quantised_model_has_another_fingerprint() -> None:
+    plain = LoadOptions.check("cpu", "float32", "auto", {"dtype": "bfloat16"}, False)
+    assert (plain.precision, plain.precision_class) == ("bfloat16", "float")
+    quantised = {"quantization_config": {"quant_method": "torchao", "quant_type": "int8"}}
+    assert LoadOptions.check("cpu", "float32", "auto", quantised, False).precision_class != "float"
+
+
+def test_replaced_files_are_loaded_anew_and_never_named_by_the_old_model(tmp_path: Path) -> None:
+    folder = write_bi_encoder(tmp_path / "m")
+    first = BiEncoder.load(folder)
+    before = first.encode_query("the cat")
+    write_bi_encoder(tmp_path / "other", seed=9)
+    shutil.copy(tmp_path / "other" / "model.safetensors", folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match="must stay as they are"):
+        first.document_fingerprint  # noqa: B018
+    with BiEncoder.load(folder) as second:
+        assert not np.allclose(second.encode_query("the cat"), before)
+        assert second.document_fingerprint == BiEncoder.load(tmp_path / "other").document_fingerprint
 
 
 def test_the_fingerprint_ignores_what_does_not(tmp_path: Path) -> None:
@@ -131,10 +165,11 @@ def test_half_precision_weights_are_computed_in_float32(tmp_path: Path) -> None:
     tensors = {name: value.half() for name, value in load_file(folder / "model.safetensors").items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     half = BiEncoder.load(folder)
+    fingerprint = half.document_fingerprint
     save_file({k: v.float() for k, v in tensors.items()}, folder / "model.safetensors", metadata={"format": "pt"})
     whole = BiEncoder.load(folder)
     np.testing.assert_allclose(half.encode_document(TEXTS), whole.encode_document(TEXTS), atol=1e-6)
-    assert half.document_fingerprint == whole.document_fingerprint
+    assert fingerprint == whole.document_fingerprint
 
 
 def test_two_towers_go_different_ways(tmp_path: Path) -> None:
@@ -197,6 +232,10 @@ def test_a_static_table_averages_tokens(tmp_path: Path) -> None:
     ids = model._leases["query"].get().tokenizer.ids(["the cat"])[0]
     np.testing.assert_allclose(model.encode_query("the cat"), table[ids.tolist()].mean(dim=0).numpy(), atol=1e-6)
     assert model.encode_query("").tolist() == [0.0] * 8
+    model.save(tmp_path / "saved")
+    again = BiEncoder.load(tmp_path / "saved")
+    np.testing.assert_array_equal(again.encode_query("the cat"), model.encode_query("the cat"))
+    assert again.document_fingerprint == model.document_fingerprint
 
 
 def test_one_model_in_memory_for_all_who_name_it(tmp_path: Path) -> None:
@@ -231,6 +270,29 @@ def test_a_forked_child_is_told_at_once(bi_encoder: BiEncoder) -> None:
             os._exit(0)
     os.waitpid(child, 0)
     assert os.read(read, 10) == b"told"
+
+
+def test_a_forked_child_may_load_the_model_anew(bi_folder: Path, bi_encoder: BiEncoder) -> None:
+    expected = bi_encoder.encode_query("the cat")
+    torch.set_num_threads(2)
+    try:
+        bi_encoder.encode_query(TEXTS * 20)  # starts worker threads, which the child won't have
+        read, write = os.pipe()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            child = os.fork()
+        if child == 0:
+            try:
+                signal.alarm(30)
+                same = np.allclose(BiEncoder.load(bi_folder, device="cpu").encode_query("the cat"), expected, atol=1e-6)
+                os.write(write, b"same" if same else b"other")
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        os.close(write)
+        assert os.read(read, 10) == b"same"
+    finally:
+        torch.set_num_threads(1)
 
 
 def test_a_missing_folder_names_the_starters() -> None:
@@ -308,12 +370,43 @@ def test_damaged_weights_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("modules.json", [{"path": "", "type": "sentence_transformers.models.Transformer"}]),
+        ("modules.json", ["a"]),
+        ("modules.json", []),
+        ("1_Pooling/config.json", []),
+        ("1_Pooling/config.json", {"pooling_mode": "median"}),
+        ("config_sentence_transformers.json", {"prompts": ["a"]}),
+        ("config_sentence_transformers.json", []),
+        ("sentence_bert_config.json", {"max_seq_length": "x"}),
+        ("config.json", {}),
+    ],
+)
+def test_damaged_settings_are_refused_with_the_folder(tmp_path: Path, file: str, content: object) -> None:
+    folder = write_bi_encoder(tmp_path / "m")
+    write_json(folder / file, content)
+    with pytest.raises(CheckpointError, match=re.escape(str(folder))):
+        BiEncoder.load(folder)
+
+
+def test_dimensions_beyond_the_models_are_refused(bi_encoder: BiEncoder, bi_folder: Path) -> None:
+    for dimension in (33, 0, True):
+        with pytest.raises(ConfigurationError, match="truncate_dim"):
+            bi_encoder.encode_document("cat", truncate_dim=dimension)
+    short = BiEncoder.load(bi_folder, truncate_dim=8)
+    with pytest.raises(ConfigurationError, match="at most 8"):
+        short.encode_document("cat", truncate_dim=16)
+
+
+@pytest.mark.parametrize(
     ("options", "words"),
     [
         ({"precision": "float8"}, "precision must be one of"),
         ({"backend": "tensorrt"}, "backend must be one of"),
         ({"model_options": {"device": 1}}, "model_options may hold"),
         ({"model_options": {"dtype": object()}}, "must be JSON values"),
+        ({"model_options": {"dtype": "int8"}}, "dtype of model_options must be one of"),
         ({"truncate_dim": 0}, "truncate_dim must be a positive"),
         ({"truncate_dim": 64}, "at most 32"),
         ({"device": "abacus"}, "device must be"),

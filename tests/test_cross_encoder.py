@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from bicross import CrossEncoder, Scorer
+from bicross import BiEncoder, CrossEncoder, Scorer
 from bicross.errors import CheckpointError, ConfigurationError, InputTypeError, TruncationWarning
 from tiny_models import write_cross_encoder
 
@@ -105,6 +105,17 @@ def test_what_is_no_pair_is_refused(cross_encoder: CrossEncoder, pairs: object) 
 def test_the_position_of_a_bad_pair_is_named(cross_encoder: CrossEncoder) -> None:
     with pytest.raises(InputTypeError, match="text at position 1"):
         cross_encoder.predict([("a", "b"), ("a", 3)])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("extras", [{"stage1_weight": "x"}, {"stage1_weight": 2}, {"stage1_scale": "global"}])
+def test_a_weight_that_is_not_understood_is_refused(tmp_path: Path, extras: dict) -> None:
+    with pytest.raises(CheckpointError):
+        CrossEncoder.load(write_cross_encoder(tmp_path / "m", extras=extras))
+
+
+def test_it_is_no_bi_encoder(cross_folder: Path) -> None:
+    with pytest.raises(CheckpointError, match="got a cross-encoder"):
+        BiEncoder.load(cross_folder)
 
 
 def test_a_checkpoint_may_carry_a_weight(tmp_path: Path, cross_encoder: CrossEncoder) -> None:

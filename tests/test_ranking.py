@@ -40,14 +40,14 @@ def hit(id: str, score: float, rank: int, rerank: float | None) -> Hit:
     return Hit(Passage("x", id=id), score, 0.5, rank, rerank)
 
 
-def test_unscored_hits_stand_behind_in_the_first_stages_order() -> None:
-    hits = [hit("d", 9.0, 4, None), hit("a", -1.0, 1, -1.0), hit("c", 8.0, 3, None), hit("b", 2.0, 2, 2.0)]
-    assert [each.passage.id for each in order(hits)] == ["b", "a", "c", "d"]
+def test_unscored_hits_stand_behind_in_the_given_order() -> None:
+    hits = [hit("a", -1.0, 1, -1.0), hit("b", 2.0, 2, 2.0), hit("d", 8.0, 3, None), hit("c", 9.0, 4, None)]
+    assert [each.passage.id for each in order(hits)] == ["b", "a", "d", "c"]
 
 
-def test_ties_are_broken_by_first_rank_then_id() -> None:
-    hits = [hit("b", 1.0, 2, 1.0), hit("a", 1.0, 2, 1.0), hit("z", 1.0, 1, 1.0)]
-    assert [each.passage.id for each in order(hits)] == ["z", "a", "b"]
+def test_ties_keep_the_given_order() -> None:
+    hits = [hit("z", 1.0, 1, 1.0), hit("b", 1.0, 2, 1.0), hit("a", 1.0, 3, 1.0)]
+    assert [each.passage.id for each in order(hits)] == ["z", "b", "a"]
 
 
 def test_the_pace_is_learnt_and_keeps_within_the_time() -> None:

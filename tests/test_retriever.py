@@ -156,6 +156,95 @@ def test_what_was_added_belongs_to_no_sync(store: ExactStore, encoder: CountingE
         TwoStageRetriever(CountingEncoder(encoder.inner, "f2"), store).add(PASSAGES[:1])
 
 
+@pytest.mark.parametrize("own", [None, "web", ["x"], 7])
+def test_meta_of_ones_own_deletes_nothing(store: ExactStore, encoder: CountingEncoder, own: object) -> None:
+    passages = [replace(passage, meta={"source_id": own}) for passage in PASSAGES[:4]] + PASSAGES[4:6]
+    retriever = TwoStageRetriever(encoder, store)
+    retriever.index(passages, source="a")
+    report = retriever.index([replace(passages[0], text="another text")], source="a")
+    assert (report.changed, report.deleted) == (1, 0)
+    assert store.count() == 6
+
+
+def test_surplus_pieces_go_before_the_document_is_written(encoder: CountingEncoder) -> None:
+    class Dying(ExactStore):
+        alive = True
+
+        def upsert(self, *arguments: object, **options: object) -> None:
+            if not self.alive:
+                raise RuntimeError("killed")
+            super().upsert(*arguments, **options)  # type: ignore[arg-type]
+
+    def pieces(text: str, count: int) -> list[Passage]:
+        meta = {"source_id": "doc", "split_count": count}
+        return [
+            Passage(f"{text} {i}", id=f"doc#{i}" if i else "doc", meta=meta | {"split_id": i}) for i in range(count)
+        ]
+
+    store = Dying()
+    retriever = TwoStageRetriever(encoder, store)
+    retriever.index(pieces("the cat", 3), source="a")
+    store.alive = False
+    with pytest.raises(RuntimeError):
+        retriever.index([Passage("the dog", id="doc")], source="a")
+    store.alive = True
+    retriever.index([Passage("the dog", id="doc")], source="a")
+    assert list(store.ids()) == ["doc"]
+
+
+def test_recreate_keeps_the_old_until_the_new_can_be_made(
+    store: ExactStore, bi_encoder: BiEncoder, tmp_path: Path
+) -> None:
+    TwoStageRetriever(bi_encoder, store).index(PASSAGES)
+    far = BiEncoder.load(write_bi_encoder(tmp_path / "far", similarity="euclidean"))
+    with pytest.raises(ConfigurationError, match="compares by 'euclidean'"):
+        TwoStageRetriever(far, store).index(PASSAGES, recreate=True)
+    broken = CountingEncoder(bi_encoder)
+    broken.encode_document = lambda texts: 1 / 0  # type: ignore[method-assign]
+    with pytest.raises(ZeroDivisionError):
+        TwoStageRetriever(broken, store).index(PASSAGES, recreate=True)
+    with pytest.raises(ConfigurationError, match="recreate needs passages"):
+        TwoStageRetriever(bi_encoder, store).index([], recreate=True)
+    assert store.count() == 14
+    TwoStageRetriever(bi_encoder, store).index([], recreate=True, force=True)
+    assert store.count() == 0
+
+
+def test_a_passage_that_changes_hands_is_told(store: ExactStore, encoder: CountingEncoder) -> None:
+    retriever = TwoStageRetriever(encoder, store)
+    retriever.index(PASSAGES[:2], source="a")
+    with pytest.warns(
+        BicrossWarning, match="1 passages had ids that the source 'a' had written; they now belong to 'b'"
+    ):
+        retriever.index(PASSAGES[1:3], source="b")
+
+
+def test_too_big_a_passage_is_refused_with_its_position(store: ExactStore, encoder: CountingEncoder) -> None:
+    with pytest.raises(InputError, match=r"passages\[1\]"):
+        TwoStageRetriever(encoder, store).index([PASSAGES[0], Passage("x " * 9_000_000), PASSAGES[1]])
+    assert store.count() == 0
+
+
+def test_another_model_is_noticed_behind_a_retrievers_back(store: ExactStore, bi_encoder: BiEncoder) -> None:
+    first = TwoStageRetriever(CountingEncoder(bi_encoder, "aaaa1111"), store)
+    first.index(PASSAGES)
+    assert len(first.search("cat")) == 10
+    TwoStageRetriever(CountingEncoder(bi_encoder, "bbbb2222"), store).index(PASSAGES, recreate=True)
+    with pytest.raises(FingerprintMismatchError):
+        first.search("cat")
+
+
+def test_reranking_again_forgets_the_scores_of_before(bi_encoder: BiEncoder) -> None:
+    retriever = TwoStageRetriever(bi_encoder, ExactStore(), LengthScorer())
+    retriever.index(PASSAGES)
+    once = retriever.rerank("the cat", retriever.retrieve("the cat", 6))
+    again = retriever.rerank("the cat", once, budget_ms=0)
+    assert [hit.passage.id for hit in again] == [hit.passage.id for hit in once]
+    assert all(hit.rerank_score is None and hit.score == hit.stage1_score for hit in again)
+    with pytest.raises(ConfigurationError, match="top_k"):
+        retriever.rerank("the cat", once, top_k=-1)
+
+
 def test_an_empty_source_deletes_nothing_unless_forced(store: ExactStore, encoder: CountingEncoder) -> None:
     retriever = TwoStageRetriever(encoder, store)
     retriever.index(PASSAGES, source="a")
@@ -185,6 +274,9 @@ def test_blank_passages_and_duplicates_are_counted(store: ExactStore, encoder: C
     passages = [Passage("one cat", id="x"), Passage(" \n"), Passage("", id="y"), Passage("two cats", id="x")]
     assert retriever.index(passages) == IndexReport(new=1, skipped=2, duplicates=1, encoded=1)
     assert store.get(["x"])[0].text == "two cats"
+    last_is_blank = [Passage("one dog", id="z"), Passage(" ", id="z")]
+    assert retriever.index(last_is_blank) == IndexReport(skipped=1, duplicates=1)
+    assert store.count() == 1
 
 
 def test_truncation_is_reported(bi_encoder: BiEncoder) -> None:

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from bicross.encoding import towers
 from bicross.encoding.checkpoint import read_bi_checkpoint
-from bicross.encoding.fingerprint import digest, precision_class, tower_digest
-from bicross.encoding.loading import Lease, LoadOptions
+from bicross.encoding.fingerprint import digest, tower_digest
+from bicross.encoding.loading import Lease, LoadOptions, check_unchanged
 from bicross.encoding.locate import locate
 from bicross.encoding.model import LoadedModel
 from bicross.encoding.prompts import Role, role_prompt
@@ -164,7 +164,9 @@ class BiEncoder(LoadedModel):
     ) -> str:
         """The fingerprint of a role under the options that `encode_query` and `encode_document` take."""
         tower = self._leases[role].get()
+        _check_dimension(truncate_dim, self.dimension)
         if role not in self._digests:
+            check_unchanged(tower.files, towers.files_of(tower.spec))
             self._digests[role] = tower_digest(tower.spec, tower.tokenizer.state)
         dimension = min(truncate_dim or self.dimension, self.dimension)
         unit = tower.spec.normalizes and dimension == tower.model.dimension
@@ -173,7 +175,7 @@ class BiEncoder(LoadedModel):
             role_prompt(self.prompts, role) if prompt is None else prompt,
             dimension,
             unit or bool(normalize),
-            precision_class(self.precision),
+            self._options.precision_class,
         )
 
     @overload
@@ -273,7 +275,8 @@ class BiEncoder(LoadedModel):
         return_truncation: bool,
     ) -> Floats | tuple[Floats, Mask]:
         tower = self._leases[role].get()
-        _check_positive(batch_tokens=batch_tokens, truncate_dim=truncate_dim)
+        _check_positive(batch_tokens=batch_tokens)
+        _check_dimension(truncate_dim, self.dimension)
         single = isinstance(texts, str)
         batch = [check_text(texts)] if isinstance(texts, str) else check_texts(texts)
         prompt = role_prompt(self.prompts, role) if prompt is None else check_text(prompt, "prompt")
@@ -305,7 +308,7 @@ def similarity(queries: Floats, documents: Floats, name: str) -> Floats:
 
 def _check_positive(**values: int | None) -> None:
     for name, value in values.items():
-        if value is not None and (not isinstance(value, int) or value < 1):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise ConfigurationError(f"{name} must be a positive whole number, got {value!r}.")
 
 
@@ -314,6 +317,10 @@ def _check_dimensions(query: int, document: int, truncate_dim: int | None) -> No
         raise DimensionMismatchError(
             f"Both towers must give vectors of one dimension, got {query} for queries and {document} for documents."
         )
+    _check_dimension(truncate_dim, document)
+
+
+def _check_dimension(truncate_dim: int | None, most: int) -> None:
     _check_positive(truncate_dim=truncate_dim)
-    if truncate_dim is not None and truncate_dim > document:
-        raise ConfigurationError(f"truncate_dim must be at most {document}, the model's dimension, got {truncate_dim}.")
+    if truncate_dim is not None and truncate_dim > most:
+        raise ConfigurationError(f"truncate_dim must be at most {most}, the model's dimension, got {truncate_dim}.")

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from bicross.encoding.backends.torch import activate
 from bicross.encoding.checkpoint import read_cross_checkpoint
-from bicross.encoding.fingerprint import digest, encoder_digest, precision_class
-from bicross.encoding.loading import LoadOptions
+from bicross.encoding.fingerprint import digest, encoder_digest
+from bicross.encoding.loading import LoadOptions, check_unchanged, folder_state
 from bicross.encoding.locate import locate
 from bicross.encoding.model import LoadedModel
 from bicross.encoding.saving import save_cross_checkpoint
@@ -129,12 +129,13 @@ class CrossEncoder(LoadedModel):
     def fingerprint(self) -> str:
         """SHA-256 over everything that changes a score."""
         if self._digest is None:
+            check_unchanged(self._lease.get().files, folder_state(self.checkpoint.encoder.folder))
             self._digest = digest(
                 encoder_digest(self.checkpoint.encoder.folder),
                 self._lease.get().tokenizer.state,
                 self._prompt(None),
                 self.activation.rsplit(".", 1)[-1].lower(),
-                precision_class(self.precision),
+                self._options.precision_class,
             )
         return self._digest
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from bicross.bi_encoder import BiEncoder
-from bicross.errors import ConfigurationError, InputTypeError, TruncationWarning
+from bicross.errors import BicrossWarning, ConfigurationError, InputTypeError, TruncationWarning
 from bicross.progress import progress
 from bicross.stores import Store
+from bicross.stores.batches import JSON_BYTES_PER_NUMBER, size_of
 from bicross.stores.inputs import check_passages
 from bicross.stores.schema import Stamp, payload_of, stamp_in
 from bicross.types import Encoder, IndexReport, Passage, derive_id
@@ -22,6 +24,7 @@ T = TypeVar("T")
 _ACKNOWLEDGED = 512
 """Passages that are encoded and written together: what a kill costs at most."""
 _COMPARED = 4_096
+_ROOM_FOR_A_VECTOR = 4_096 * JSON_BYTES_PER_NUMBER
 
 
 @dataclass
@@ -33,15 +36,18 @@ class Plan:
         changed: Passages whose title or text differs.
         moved: Passages whose meta, source or owner alone differs: their vector stays.
         unchanged: How many are there already.
-        missing: Ids to delete: pieces that a changed document no longer has and, where asked for, what the source no
-            longer holds.
+        surplus: Ids of pieces that a changed document no longer has.
+        missing: Ids that the source no longer holds, where it was asked for.
+        taken: Passages that another sync wrote, by its name.
     """
 
     new: list[Passage] = field(default_factory=list)
     changed: list[Passage] = field(default_factory=list)
     moved: list[Passage] = field(default_factory=list)
     unchanged: int = 0
+    surplus: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    taken: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
@@ -68,26 +74,23 @@ def prepare(passages: Iterable[Passage], source: str, *, delete_missing: bool, f
         InputTypeError, InputError: Something that can't be indexed; names its position.
         ConfigurationError: `delete_missing` for a source that is empty or wasn't read wholly.
     """
-    unread = len(getattr(passages, "skipped", ()))
+    skipped = getattr(passages, "skipped", ())
+    unread = sum(getattr(each, "failed", True) for each in skipped)
     if not isinstance(passages, Iterable) or isinstance(passages, str | bytes):
         raise InputTypeError(f"index takes a sequence of Passages, got {type(passages).__name__}. Put it into a list.")
     given = check_passages(list(passages))
-    found: dict[str, tuple[Passage, Stamp]] = {}
-    blank = 0
+    latest: dict[str, tuple[Passage, Stamp]] = {}
     for position, passage in enumerate(given):
         owned = _owned(passage, source)
-        stamp = stamp_in(payload_of(owned, source, where=f"passages[{position}]"))
-        if owned.full_text.strip():
-            found[owned.id] = owned, stamp
-        else:
-            blank += 1
+        latest[owned.id] = owned, _stamp(owned, source, position)
+    found = {id: pair for id, pair in latest.items() if pair[0].full_text.strip()}
     if delete_missing and not force and (unread or not found):
         reason = f"{unread} of its files could not be read" if unread else "it holds no passage now"
         raise ConfigurationError(
             f"delete_missing needs a source that was read wholly, got {source!r}, and {reason}: what they held would "
             "be deleted. Mend the source, or pass force=True."
         )
-    return Incoming(found, blank, len(given) - blank - len(found), unread)
+    return Incoming(found, len(latest) - len(found), len(given) - len(latest), len(skipped))
 
 
 def prepare_added(passages: Sequence[Passage]) -> Incoming:
@@ -97,10 +100,7 @@ def prepare_added(passages: Sequence[Passage]) -> Incoming:
         InputTypeError, InputError: Something that can't be indexed; names its position.
     """
     given = check_passages(passages)
-    found = {
-        passage.id: (passage, stamp_in(payload_of(passage, None, where=f"passages[{position}]")))
-        for position, passage in enumerate(given)
-    }
+    found = {passage.id: (passage, _stamp(passage, None, position)) for position, passage in enumerate(given)}
     return Incoming(found, 0, len(given) - len(found), 0)
 
 
@@ -113,31 +113,50 @@ def compare(store: Store, incoming: Incoming, source: str | None, *, delete_miss
             old = stored.get(passage.id)
             if old is None:
                 plan.new.append(passage)
+                continue
+            if source is not None and old.sync not in (None, source):
+                plan.taken[str(old.sync)] += 1
+            if old == now:
+                plan.unchanged += 1
             elif old.content_hash != now.content_hash:
                 plan.changed.append(passage)
-            elif old != now:
-                plan.moved.append(passage)
             else:
-                plan.unchanged += 1
+                plan.moved.append(passage)
     if source is None:
         return plan
     mine = {"field": "sync", "operator": "==", "value": source}
     if delete_missing:
         plan.missing = [id for id in store.ids(mine) if id not in incoming.passages]
-    else:
-        # A document that became shorter leaves pieces behind; the number of pieces in the meta of the others tells.
-        touched = {passage.meta.get("source_id", passage.id) for passage in plan.changed + plan.moved}
-        for part in _parts(sorted(touched, key=str), _COMPARED):
-            pieces = {"field": "meta.source_id", "operator": "in", "value": list(part)}
-            left = store.ids({"operator": "AND", "conditions": [mine, pieces]})
-            plan.missing += [id for id in left if id not in incoming.passages]
+    plan.surplus = [id for id in _left_pieces(store, plan, mine) if id not in incoming.passages]
+    plan.missing = [id for id in plan.missing if id not in set(plan.surplus)]
     return plan
+
+
+def _left_pieces(store: Store, plan: Plan, mine: dict[str, Any]) -> Iterator[str]:
+    """Pieces, as `readers.split` names them, of documents of which something changed."""
+    # The number of pieces is in the meta of each, so a document that became shorter shows in the others.
+    documents = {
+        passage.meta["source_id"] if "split_count" in passage.meta else passage.id
+        for passage in plan.changed + plan.moved
+    }
+    for part in _parts(sorted(documents), _COMPARED):
+        pieces = {"field": "meta.source_id", "operator": "in", "value": list(part)}
+        split = {"field": "meta.split_count", "operator": ">", "value": 1}
+        for id in store.ids({"operator": "AND", "conditions": [mine, pieces, split]}):
+            document, _, number = id.rpartition("#")
+            if document in documents and number.isdigit():
+                yield id
 
 
 def carry_out(
     store: Store, bi_encoder: Encoder, plan: Plan, source: str | None, show_progress: bool | None
 ) -> IndexReport:
-    """Encode and write what differs, in acknowledged batches; delete what is gone, last."""
+    """Encode and write what differs, in acknowledged batches; delete what the source lost, last.
+
+    Surplus pieces go first: were they to go last, a kill in between would leave a document that looks unchanged.
+    """
+    for gone in _parts(plan.surplus, _COMPARED):
+        store.delete(gone)
     # Sorted once over the whole work, so that every batch holds texts of one length.
     work = sorted(plan.new + plan.changed, key=lambda passage: (len(passage.full_text), passage.id))
     truncated = 0
@@ -157,6 +176,13 @@ def carry_out(
     for gone in _parts(plan.missing, _COMPARED):
         store.delete(gone)
     store.flush()
+    for other, count in plan.taken.items():
+        warnings.warn(
+            f"{count} passages had ids that the source {other!r} had written; they now belong to {source!r}. Give the "
+            "passages of different sources different ids, or keep them in two collections.",
+            BicrossWarning,
+            stacklevel=3,
+        )
     if truncated:
         warnings.warn(
             f"{truncated} of {len(work)} passages were longer than the bi-encoder reads; the rest of them can't be "
@@ -168,10 +194,21 @@ def carry_out(
         new=len(plan.new),
         changed=len(plan.changed) + len(plan.moved),
         unchanged=plan.unchanged,
-        deleted=len(plan.missing),
+        deleted=len(plan.surplus) + len(plan.missing),
         truncated=truncated,
         encoded=len(work),
     )
+
+
+def _stamp(passage: Passage, sync: str | None, position: int) -> Stamp:
+    """The stamp of a passage that can be stored.
+
+    Raises:
+        InputError: It can't; names its position.
+    """
+    payload = payload_of(passage, sync, where=f"passages[{position}]")
+    size_of(payload, _ROOM_FOR_A_VECTOR, position, passage.id)
+    return stamp_in(payload)
 
 
 def _owned(passage: Passage, source: str) -> Passage:

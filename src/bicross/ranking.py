@@ -37,16 +37,8 @@ def weighted_sum(cross: npt.ArrayLike, first: npt.ArrayLike, weight: float) -> n
 
 
 def order(hits: list[Hit]) -> list[Hit]:
-    """Reranked hits by score, then the others in the first stage's order; ties by first-stage rank, then by id."""
-    return sorted(
-        hits,
-        key=lambda hit: (
-            hit.rerank_score is None,
-            -hit.score if hit.rerank_score is not None else 0.0,
-            hit.stage1_rank or 0,
-            hit.passage.id,
-        ),
-    )
+    """Reranked hits by score, then the others; ties, and the others, keep the given order, the first stage's."""
+    return sorted(hits, key=lambda hit: (hit.rerank_score is None, -hit.score if hit.rerank_score is not None else 0.0))
 
 
 def marginal_relevance(query: npt.ArrayLike, documents: npt.ArrayLike, top_k: int, weight: float) -> list[int]:
@@ -126,7 +118,7 @@ class Pace:
         self.milliseconds_per_token = measured if before is None else (before + measured) / 2
 
 
-def pair_costs(query: str, texts: list[str], max_tokens: int) -> npt.NDArray[np.float64]:
+def pair_costs(query: str, texts: list[str], max_tokens: float) -> npt.NDArray[np.float64]:
     """Estimated tokens of each pair, cut at the model's limit. **Shape:** (len(texts),)."""
     tokens = np.array([(len(query) + len(text)) / _TOKEN_CHARACTERS + 3 for text in texts])
     return np.asarray(np.minimum(tokens, max_tokens))

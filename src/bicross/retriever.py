@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from bicross.indexing import carry_out, compare, prepare, prepare_added
 from bicross.progress import announce
 from bicross.second_stage import Reranked, SecondStage, check_weight, span
 from bicross.stores import Store
+from bicross.stores.schema import DISTANCES, Header
 from bicross.types import Encoder, Floats, Hit, IndexReport, Observer, Passage, Scorer, SearchResult
 
 Filter = Mapping[str, Any]
@@ -56,7 +57,7 @@ class TwoStageRetriever:
         if stage1_weight is not None:
             check_weight(stage1_weight)
         self._dimension: int | None = getattr(bi_encoder, "dimension", None)
-        self._verified = False
+        self._verified: Header | None = None
 
     @property
     def cross_encoder(self) -> Scorer | None:
@@ -88,7 +89,7 @@ class TwoStageRetriever:
             passages: All passages of the source. A passage without a source of its own gets this one.
             source: Name of the sync; what `delete_missing` looks at.
             delete_missing: Remove passages of this source, and of no other, that aren't among `passages`.
-            force: Delete also where the source is empty or wasn't read wholly.
+            force: Delete, or recreate, also where the source is empty or wasn't read wholly.
             recreate: Remove the whole collection first, with the passages of every source.
             optimize: Build the approximate index at the end. Searches wait meanwhile.
             show_progress: None: on a terminal, once it takes more than two seconds.
@@ -103,7 +104,7 @@ class TwoStageRetriever:
             raise ConfigurationError(f"source must be a name, got {source!r}.")
         incoming = prepare(passages, source, delete_missing=delete_missing, force=force)
         if recreate:
-            self.store.drop()
+            self._drop(incoming.passages, source, force)
         if incoming.passages or self.store.info() is not None:
             self._bind()
         plan = compare(self.store, incoming, source, delete_missing=delete_missing)
@@ -157,10 +158,10 @@ class TwoStageRetriever:
         started = time.perf_counter()
         self.verify()
         with span(observer, "encode") as tags:
-            vector = self._encode_query(query, tags)
+            vector = self._encode_query(query, tags, observer is not None)
         encoded = time.perf_counter()
         with span(observer, "retrieve") as tags:
-            hits = self.store.search(vector, top_k=top_k, filter=dict(filter) if filter else None)
+            hits = self.store.search(vector, top_k=top_k, filter=filter)
             tags.update(collection=self.store.collection, top_k=top_k, hits=len(hits))
         ended = time.perf_counter()
         milliseconds = {"encode": (encoded - started) * 1e3, "retrieve": (ended - encoded) * 1e3, "rerank": 0.0}
@@ -190,6 +191,8 @@ class TwoStageRetriever:
         _check_query(query)
         if self.second_stage is None:
             raise ConfigurationError("rerank needs a cross_encoder; this retriever was made without one.")
+        if top_k is not None:
+            _check_count(top_k, "top_k")
         _check_budget(budget_ms)
         started = time.perf_counter()
         reranked = self.second_stage.rerank(
@@ -257,12 +260,37 @@ class TwoStageRetriever:
             hits = [self._with_context(hit, context) for hit in hits]
         return SearchResult(tuple(hits), reranked.scored, milliseconds, unscored, reranked.truncated)
 
+    def _checked_dimension(self) -> int:
+        """The bi-encoder's dimension, once it is known that a store can compare its vectors.
+
+        Raises:
+            ConfigurationError: Its similarity is one that no store has.
+        """
+        name = getattr(self.bi_encoder, "similarity_name", "cosine")
+        if name not in DISTANCES:
+            raise ConfigurationError(
+                f"A store compares by {' or '.join(DISTANCES)}, got {self.bi_encoder!r}, which compares by {name!r}. "
+                "Use another bi-encoder."
+            )
+        if self._dimension is None:
+            self._dimension = int(self.bi_encoder.encode_document("dimension").shape[-1])
+        return self._dimension
+
+    def _drop(self, incoming: Collection[str], source: str, force: bool) -> None:
+        """Remove the collection, once there is something to put in its place and a model that can."""
+        if not incoming and not force:
+            raise ConfigurationError(
+                f"recreate needs passages to put in the place of the collection, got none of {source!r}. Check the "
+                "source, or pass force=True to empty the collection."
+            )
+        self._checked_dimension()
+        self.bi_encoder.encode_document("does it work?")
+        self.store.drop()
+
     def _bind(self) -> None:
         encoder = self.bi_encoder
-        if self._dimension is None:
-            self._dimension = int(encoder.encode_document("dimension").shape[-1])
         self.store.bind(
-            dimension=self._dimension,
+            dimension=self._checked_dimension(),
             fingerprint=encoder.document_fingerprint,
             model=getattr(encoder, "name", None),
             revision=getattr(encoder, "revision", None),
@@ -270,28 +298,27 @@ class TwoStageRetriever:
         )
 
     def verify(self) -> None:
-        """Refuse to search what another model filled; the store is asked until it has a collection.
+        """Refuse to search what another model filled; looked at again whenever the collection is another one.
 
         Raises:
             FingerprintMismatchError, DimensionMismatchError: Another model filled it.
         """
-        if self._verified:
+        header = self.store.header()
+        if header is None or header == self._verified:
             return
-        info = self.store.info()
-        if info is None:
-            return
-        if info.fingerprint is None:
+        if header.fingerprint is None:
             verify_unrecorded(self.store, self.bi_encoder)
         else:
             self._bind()
-        self._verified = True
+        self._verified = header
 
-    def _encode_query(self, query: str, tags: dict[str, Any]) -> Floats:
+    def _encode_query(self, query: str, tags: dict[str, Any], observed: bool) -> Floats:
         encoder = self.bi_encoder
         if not isinstance(encoder, BiEncoder):
             return encoder.encode_query(query)
         vector, cut = encoder.encode_query(query, return_truncation=True)
-        tags.update(model=encoder.name, fingerprint=encoder.query_fingerprint, truncated=int(cut))
+        if observed:  # a fingerprint takes a look at every weight, once
+            tags.update(model=encoder.name, fingerprint=encoder.query_fingerprint, truncated=int(cut))
         if cut:
             warnings.warn(
                 f"The query was longer than the {encoder.max_length} tokens that the bi-encoder reads, and was cut.",

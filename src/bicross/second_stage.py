@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -75,10 +76,12 @@ class SecondStage:
             observer: Opens a tracing span.
         """
         weight = self.stage1_weight if stage1_weight is None else check_weight(stage1_weight)
+        hits = [_unscored(hit) for hit in hits]
         with span(observer, "rerank") as tags:
             cross, spans, truncated = self._score_in_time(query, hits, deadline, windows)
-            tags.update(model=getattr(self.cross_encoder, "name", None), fingerprint=self.cross_encoder.fingerprint)
-            tags.update(candidates=len(hits), reranked=len(cross), truncated=truncated)
+            if observer is not None:  # a fingerprint takes a look at every weight, once
+                tags.update(model=getattr(self.cross_encoder, "name", None), fingerprint=self.cross_encoder.fingerprint)
+                tags.update(candidates=len(hits), reranked=len(cross), truncated=truncated)
         count = len(cross)
         if count == 0:
             return Reranked(list(hits))
@@ -99,7 +102,8 @@ class SecondStage:
         scores = np.empty(0, dtype=np.float32)
         spans: Spans = []
         truncated = 0
-        costs = pair_costs(query, texts, getattr(self.cross_encoder, "max_length", 512))
+        limit = math.inf if windows else getattr(self.cross_encoder, "max_length", math.inf)
+        costs = pair_costs(query, texts, limit)
         while len(spans) < len(texts):
             done = len(spans)
             size = len(texts)
@@ -150,6 +154,13 @@ def check_weight(weight: Any) -> float:
 def span(observer: Observer | None, name: str) -> AbstractContextManager[dict[str, Any]]:
     """A tracing span, or nothing where nobody observes."""
     return nullcontext({}) if observer is None else observer(name)
+
+
+def _unscored(hit: Hit) -> Hit:
+    """A hit without what an earlier second stage said of it."""
+    if hit.rerank_score is None and hit.span is None:
+        return hit
+    return replace(hit, score=hit.score if hit.stage1_score is None else hit.stage1_score, rerank_score=None, span=None)
 
 
 def _text_span(hit: Hit, found: tuple[int, int] | None) -> tuple[int, int] | None:

@@ -69,6 +69,35 @@ def test_skipped_with_reasons(tmp_path: Path) -> None:
     }
 
 
+def test_what_is_of_another_kind_has_not_failed(tmp_path: Path) -> None:
+    (tmp_path / "photo.png").write_bytes(b"x")
+    (tmp_path / "a.txt").write_text("text")
+    (tmp_path / "b.txt").write_bytes(b"\x00")
+    failed = {Path(skipped.path).name: skipped.failed for skipped in read(tmp_path).skipped}
+    assert failed == {"photo.png": False, "b.txt": True}
+    assert all(not skipped.failed for skipped in read(["json"], python=True).skipped)
+
+
+def test_a_named_path_that_gives_nothing_has_failed(tmp_path: Path) -> None:
+    for name in ("full", "empty", "pictures"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "full/a.txt").write_text("text")
+    (tmp_path / "pictures/b.png").write_bytes(b"x")
+    reading = read([tmp_path / name for name in ("full", "empty", "pictures")])
+    assert [Path(skipped.path).name for skipped in reading.skipped if skipped.failed] == ["empty", "pictures"]
+
+
+def test_a_name_that_is_not_unicode_is_skipped(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("text")
+    with open(os.fsencode(tmp_path) + b"/\xff.txt", "w") as file:  # noqa: PTH123  # a Path can't spell it
+        file.write("text")
+    reading = read(tmp_path)
+    assert len(reading) == 1
+    assert [skipped.reason for skipped in reading.skipped] == ["its name isn't UTF-8; rename it"]
+    with pytest.raises(ReadError, match="doesn't exist"):
+        read("x" * 300)
+
+
 def test_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.txt").write_text("x")
     real = Path.read_bytes

@@ -67,7 +67,7 @@ class TestRequests:
     def test_indexes_are_made_and_writes_wait(self, stub):
         with QdrantStore(url=stub.url) as store:
             store.upsert(PASSAGES, VECTORS)
-        assert sum(path.endswith("/index?wait=true") for _, path, _ in stub.seen) == 2
+        assert sum(path.endswith("/index?wait=true") for _, path, _ in stub.seen) == 3
         assert [path for method, path, _ in stub.seen if "/points" in path] == ["/collections/default/points?wait=true"]
 
     def test_key_is_sent_and_shown_nowhere(self, stub, remote):

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bicross.cli import index, info, search, train
+from bicross.cli.common import show_warnings_plainly
 from bicross.errors import BicrossError
 
 app = typer.Typer(
@@ -30,22 +31,24 @@ def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Options of every command."""
-    _State.debug = debug
-
-
-class _State:
-    debug = False
+    del debug  # taken out of the command line by main
 
 
 def main() -> None:
     """Run a command. Exit codes: 0 done, 1 an error with its message, 2 a wrong command line, 130 interrupted."""
+    # Also behind the command, where people type it.
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    debug = len(arguments) < len(sys.argv) - 1
+    show_warnings_plainly()
     try:
-        app()
-    except BicrossError as error:
-        if _State.debug:
+        app(arguments)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            sys.stderr.write("Interrupted. What was acknowledged is there; run the same command again to go on.\n")
+        raise
+    except Exception as error:
+        if debug:
             raise
-        sys.stderr.write(f"Error: {error}\n")
+        kind = "Error" if isinstance(error, BicrossError) else f"Internal error: {type(error).__name__}"
+        sys.stderr.write(f"{kind}: {error}\n")
         sys.exit(1)
-    except KeyboardInterrupt:
-        sys.stderr.write("Interrupted. What was acknowledged is there; run the same command again to go on.\n")
-        sys.exit(INTERRUPTED)

@@ -5,15 +5,19 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import warnings
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Unpack
 
 import typer
 
+from bicross.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from bicross.stores import QdrantStore
+    from bicross.bi_encoder import BiEncoder
+    from bicross.stores import CollectionInfo, QdrantStore
 
 StoreOption = Annotated[str, typer.Option("--store", help="Folder of an embedded store, or URL of a Qdrant server.")]
 CollectionOption = Annotated[str, typer.Option("--collection", help="Name of the collection.")]
@@ -40,7 +44,11 @@ def open_store(place: str, collection: str, **keys: Unpack[StoreKeys]) -> Qdrant
     """The store at a folder or URL; a server's key comes from $QDRANT_API_KEY."""
     from bicross.stores import QdrantStore
 
-    _show_warnings_plainly()
+    if re.fullmatch(r"[\w.-]+:\d+", place):
+        raise ConfigurationError(
+            f"--store takes a folder or a URL, got {place!r}. For a server write http://{place}; for a folder of that "
+            f"name ./{place}."
+        )
     if place.startswith(("http://", "https://")):
         return QdrantStore(url=place, collection=collection, api_key=os.environ.get("QDRANT_API_KEY"), **keys)
     return QdrantStore(path=place, collection=collection, **keys)
@@ -60,7 +68,22 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False))
 
 
-def _show_warnings_plainly() -> None:
+def load_bi_encoder(info: CollectionInfo | None, model: str | None, precision: str, device: str) -> BiEncoder:
+    """The bi-encoder that was named, else the one that filled the collection, else the starter."""
+    from bicross.bi_encoder import BiEncoder
+
+    if model is not None or info is None or info.model is None:
+        return BiEncoder.load(model or "starter", precision=precision, device=device)
+    encoder = BiEncoder.load(info.model, revision=info.revision, precision=precision, device=device)
+    if encoder.dimension <= info.dimension:
+        return encoder
+    encoder.close()  # it was filled with the leading dimensions alone
+    return BiEncoder.load(
+        info.model, revision=info.revision, precision=precision, device=device, truncate_dim=info.dimension
+    )
+
+
+def show_warnings_plainly() -> None:
     """A user of the command line has no use for the source line of a warning."""
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:

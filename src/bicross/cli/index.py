@@ -17,6 +17,7 @@ from bicross.cli.common import (
     PrecisionOption,
     StoreOption,
     console,
+    load_bi_encoder,
     open_store,
     print_json,
 )
@@ -64,7 +65,6 @@ def index(
     Example: bicross index --python json re numpy
     """
     from bicross import readers
-    from bicross.bi_encoder import BiEncoder
     from bicross.errors import ReadError
     from bicross.retriever import TwoStageRetriever
 
@@ -76,9 +76,7 @@ def index(
     started = time.perf_counter()
     with open_store(store, collection) as target:
         info = None if recreate else target.info()
-        model = bi or (info.model if info and info.model else "starter")
-        revision = info.revision if info and not bi else None
-        with BiEncoder.load(model, revision=revision, precision=precision, device=device) as encoder:
+        with load_bi_encoder(info, bi, precision, device) as encoder:
             passages = (
                 reading
                 if no_split

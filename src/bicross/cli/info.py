@@ -15,6 +15,7 @@ from bicross.cli.common import (
     StoreKeys,
     StoreOption,
     console,
+    load_bi_encoder,
     open_store,
     print_json,
 )
@@ -113,12 +114,11 @@ def _adopt(store: str, collection: str, bi: str, keys: StoreKeys, as_json: bool)
 
 
 def _check(store: str, collection: CollectionInfo, bi: str | None, keys: StoreKeys) -> CheckReport:
-    from bicross.bi_encoder import BiEncoder
     from bicross.checking import check_collection
 
     with (
         open_store(store, collection.name, **keys) as source,
-        BiEncoder.load(collection.model or bi or "starter", revision=collection.revision) as encoder,
+        load_bi_encoder(collection, None if collection.model else bi, "float32", "auto") as encoder,
     ):
         return check_collection(source, encoder)
 

@@ -16,6 +16,7 @@ from bicross.cli.common import (
     PrecisionOption,
     StoreOption,
     console,
+    load_bi_encoder,
     open_store,
     print_json,
 )
@@ -53,14 +54,13 @@ def search(
 
     Example: bicross search rain --filter '{"field": "meta.lang", "operator": "==", "value": "en"}' --json
     """
-    from bicross.bi_encoder import BiEncoder
     from bicross.cross_encoder import CrossEncoder
     from bicross.retriever import TwoStageRetriever
 
     condition = _parse_filter(filter)
     with open_store(store, collection) as source:
         info = _collection(source, store, collection)
-        encoder = BiEncoder.load(info.model or "starter", revision=info.revision, precision=precision, device=device)
+        encoder = load_bi_encoder(info, None, precision, device)
         scorer = None if cross == "none" else CrossEncoder.load(cross, precision=precision, device=device)
         retriever = TwoStageRetriever(encoder, source, scorer)
         # The first call of a model takes much longer than any other; the times below are those of a running service.

@@ -7,7 +7,8 @@ older one) and plain transformers folders. A module that isn't known is refused 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ _LEGACY_POOLING = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
+STAGE1_SCALE = "candidates"
+"""How a trained cross-encoder's scores were matched with the first stage's: see `bicross.ranking.weighted_sum`."""
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
@@ -56,20 +59,44 @@ def _optional_json(path: Path) -> dict[str, Any]:
     return value
 
 
+@contextmanager
+def _understood(folder: Path) -> Iterator[None]:
+    """A file that is JSON, but not what it should be, is an error that names the folder."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise CheckpointError(
+            f"The configuration files in {str(folder)!r} must hold what their kind of model needs, got "
+            f"{type(error).__name__}: {error}. Fetch the model again."
+        ) from error
+
+
 def read_bi_checkpoint(folder: Path) -> BiCheckpoint:
     """Describe a bi-encoder's folder.
 
     Raises:
         CheckpointError: A file is missing or broken, or a module isn't known.
     """
+    with _understood(folder):
+        return _read_bi_checkpoint(folder)
+
+
+def _read_bi_checkpoint(folder: Path) -> BiCheckpoint:
     settings = _optional_json(folder / "config_sentence_transformers.json")
     note = None
     if (folder / "modules.json").is_file():
         modules = sorted(read_json(folder / "modules.json"), key=lambda module: int(module["idx"]))
         query, document = _towers(folder, modules)
     elif (folder / "config.json").is_file():
-        if read_json(folder / "config.json").get("model_type") == "model2vec":
-            config = read_json(folder / "config.json")
+        config = read_json(folder / "config.json")
+        if any(str(name).endswith("ForSequenceClassification") for name in config.get("architectures") or ()):
+            raise CheckpointError(
+                f"A bi-encoder embeds texts, got a cross-encoder ({config['architectures'][0]}) in {str(folder)!r}. "
+                "Load it as a CrossEncoder."
+            )
+        if config.get("model_type") == "model2vec":
             heads: tuple[DenseSpec | NormalizeSpec, ...] = (NormalizeSpec(),) if config.get("normalize", True) else ()
             query = document = TowerSpec(StaticSpec(folder), None, heads)
         else:
@@ -84,7 +111,7 @@ def read_bi_checkpoint(folder: Path) -> BiCheckpoint:
         folder=folder,
         query=query,
         document=document,
-        prompts={name: text or "" for name, text in (settings.get("prompts") or {}).items()},
+        prompts={str(name): str(text or "") for name, text in (settings.get("prompts") or {}).items()},
         default_prompt_name=settings.get("default_prompt_name"),
         similarity=settings.get("similarity_fn_name") or "cosine",
         note=note,
@@ -97,6 +124,11 @@ def read_cross_checkpoint(folder: Path) -> CrossCheckpoint:
     Raises:
         CheckpointError: A file is missing or broken, or a module isn't known.
     """
+    with _understood(folder):
+        return _read_cross_checkpoint(folder)
+
+
+def _read_cross_checkpoint(folder: Path) -> CrossCheckpoint:
     if (folder / "modules.json").is_file():
         for module in read_json(folder / "modules.json"):
             if (kind := _class_name(module)) == "Pooling":
@@ -112,12 +144,19 @@ def read_cross_checkpoint(folder: Path) -> CrossCheckpoint:
     activation = (
         settings.get("activation_fn") or own.get("activation_fn") or config.get("sbert_ce_default_activation_function")
     )
+    extras = _optional_json(folder / "bicross.json")
+    weight, scale = float(extras.get("stage1_weight", 0.0)), extras.get("stage1_scale", STAGE1_SCALE)
+    if not 0.0 <= weight <= 1.0 or scale != STAGE1_SCALE:
+        raise CheckpointError(
+            f"bicross.json must hold a stage1_weight from 0 to 1 and the stage1_scale {STAGE1_SCALE!r}, got "
+            f"{weight!r} and {scale!r} in {str(folder)!r}."
+        )
     return CrossCheckpoint(
         encoder=_read_transformer(folder),
         activation=activation,
-        prompts=settings.get("prompts") or {},
+        prompts={str(name): str(text or "") for name, text in (settings.get("prompts") or {}).items()},
         default_prompt_name=settings.get("default_prompt_name"),
-        extras=_optional_json(folder / "bicross.json"),
+        extras=extras,
     )
 
 
@@ -209,7 +248,8 @@ def _tower(modules: Sequence[tuple[str, Path]], folder: Path) -> TowerSpec:
 def _read_transformer(folder: Path) -> TransformerSpec:
     names = ("sentence_bert_config.json", "sentence_roberta_config.json", "sentence_distilbert_config.json")
     settings = next((_optional_json(folder / name) for name in names if (folder / name).is_file()), {})
-    return TransformerSpec(folder, settings.get("max_seq_length"), bool(settings.get("do_lower_case", False)))
+    limit = settings.get("max_seq_length")
+    return TransformerSpec(folder, None if limit is None else int(limit), bool(settings.get("do_lower_case", False)))
 
 
 def _read_pooling(folder: Path) -> PoolingSpec:

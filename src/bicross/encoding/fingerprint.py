@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from bicross.encoding.checkpoint import read_json, weight_files
 from bicross.encoding.specs import DenseSpec, StaticSpec, TowerSpec
+from bicross.encoding.static import static_table
 
 _WITHOUT_EFFECT = {
     "_name_or_path",
@@ -37,20 +38,17 @@ def digest(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def precision_class(precision: str) -> str:
-    """The precisions that share a fingerprint."""
-    return "float" if precision in ("float32", "float16", "bfloat16") else precision
-
-
 def tower_digest(spec: TowerSpec, tokenizer_state: str) -> str:
     """Everything in a tower but its prompt."""
-    kind = "static" if isinstance(spec.encoder, StaticSpec) else "transformer"
+    folder = spec.encoder.folder
+    static = isinstance(spec.encoder, StaticSpec)
+    encoder = hashlib.sha256(static_table(folder).tobytes()).hexdigest() if static else encoder_digest(folder)
     heads = [
         [head.activation, head.residual, weights_digest(head.folder)] if isinstance(head, DenseSpec) else "normalize"
         for head in spec.heads
     ]
     pooling = [spec.pooling.modes, spec.pooling.include_prompt] if spec.pooling else None
-    return digest(kind, encoder_digest(spec.encoder.folder), tokenizer_state, pooling, heads)
+    return digest("static" if static else "transformer", encoder, tokenizer_state, pooling, heads)
 
 
 def encoder_digest(folder: Path) -> str:

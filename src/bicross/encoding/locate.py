@@ -49,8 +49,10 @@ def locate(
     name = os.fspath(name_or_path)
     if starter := STARTERS.get((kind, name)):
         return _locate_starter(name, starter, kind, token, local_files_only, cache_dir)
+    if not name.strip():
+        raise ModelNotFoundError(f"A {kind} is a folder, a hub name or a starter, got {name!r}. Name one.")
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if _is_folder(folder):
         return Located(folder.resolve(), str(folder.resolve()))
     if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise ModelNotFoundError(
@@ -59,6 +61,13 @@ def locate(
         )
     snapshot, commit = _download(name, kind, revision, token, local_files_only, cache_dir)
     return Located(snapshot, name, commit)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name that is too long for the file system
+        return False
 
 
 def starter_names(kind: Kind) -> str:

@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bicross.encoding.checkpoint import read_json, weight_files
+from safetensors.numpy import save_file
+
+from bicross.encoding.checkpoint import read_json
 from bicross.encoding.prompts import Role
 from bicross.encoding.specs import (
     POOLING_MODES,
@@ -24,6 +26,7 @@ from bicross.encoding.specs import (
     TowerSpec,
     TransformerSpec,
 )
+from bicross.encoding.static import static_table
 from bicross.errors import ConfigurationError
 
 _MODULES = "sentence_transformers.models."
@@ -137,8 +140,9 @@ def _write_tower(tower: TowerSpec, folder: Path, max_length: int) -> list[Module
     folder.mkdir(parents=True, exist_ok=True)
     modules: list[Module] = []
     if isinstance(tower.encoder, StaticSpec):
-        # A Router may send queries to a static table, whose folder sentence-transformers wants for itself.
-        _copy(tower.encoder.folder, folder, ("*.safetensors", "tokenizer.json"))
+        # One table, since sentence-transformers may not know how model2vec folds its parts.
+        save_file({"embedding.weight": static_table(tower.encoder.folder)}, folder / "model.safetensors")
+        _copy(tower.encoder.folder, folder, ("tokenizer.json",))
         modules.append(("StaticEmbedding", ""))
     else:
         _copy_transformer(tower.encoder, folder, max_length)
@@ -182,7 +186,6 @@ def _copy_transformer(spec: TransformerSpec, folder: Path, max_length: int) -> N
 
 
 def _copy(source: Path, target: Path, patterns: tuple[str, ...]) -> None:
-    weight_files(source)
     for pattern in patterns:
         for path in source.glob(pattern):
             if path.is_file():

@@ -11,7 +11,7 @@ import numpy as np
 from bicross.encoding.backends.torch import TorchClassifier
 from bicross.encoding.batching import pad, plan_batches
 from bicross.encoding.checkpoint import weight_files
-from bicross.encoding.loading import Lease, LoadOptions, share
+from bicross.encoding.loading import Files, Lease, LoadOptions, folder_state, share
 from bicross.encoding.specs import TransformerSpec
 from bicross.encoding.tokenizer import Ids, TextTokenizer, load_tokenizer
 from bicross.encoding.towers import count_unknown, default_batch_tokens, warn_about
@@ -26,6 +26,7 @@ class Classifier:
 
     tokenizer: TextTokenizer
     model: TorchClassifier
+    files: Files
 
 
 def load_classifier(spec: TransformerSpec, options: LoadOptions) -> Lease[Classifier]:
@@ -34,7 +35,8 @@ def load_classifier(spec: TransformerSpec, options: LoadOptions) -> Lease[Classi
     Raises:
         CheckpointError: The folder is damaged, unsafe, incomplete, or no classifier.
     """
-    files = tuple((str(file), file.stat().st_mtime_ns) for file in weight_files(spec.folder))
+    weight_files(spec.folder)
+    files = folder_state(spec.folder)
 
     def load() -> Classifier:
         model = TorchClassifier(
@@ -44,7 +46,7 @@ def load_classifier(spec: TransformerSpec, options: LoadOptions) -> Lease[Classi
             model_options=json.loads(options.model_options),
             trust_remote_code=options.trust_remote_code,
         )
-        return Classifier(load_tokenizer(spec, model.positions, options.trust_remote_code), model)
+        return Classifier(load_tokenizer(spec, model.positions, options.trust_remote_code), model, files)
 
     return share(("classifier", spec, options, files), load)
 

@@ -118,7 +118,8 @@ class TextTokenizer:
     @property
     def state(self) -> str:
         """Everything that decides over the ids, as JSON: what a fingerprint is made of."""
-        return json.dumps([json.loads(self._backend.to_str()), self.max_length, self.pad_id, self.type_ids])
+        settings = [self.max_length, self.pad_id, self.type_ids, self._cut_left]
+        return json.dumps([json.loads(self._backend.to_str()), *settings])
 
     def content_limit(self) -> int:
         """Tokens of one text that fit. **Unit:** tokens, special tokens left out."""

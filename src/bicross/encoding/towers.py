@@ -14,8 +14,8 @@ import numpy.typing as npt
 from bicross.encoding.backends.torch import TorchTower
 from bicross.encoding.batching import CPU_BATCH_TOKENS, GPU_BATCH_TOKENS, pad, plan_batches
 from bicross.encoding.checkpoint import weight_files
-from bicross.encoding.loading import Lease, LoadOptions, share
-from bicross.encoding.specs import StaticSpec, TowerSpec
+from bicross.encoding.loading import Files, Lease, LoadOptions, folder_state, share
+from bicross.encoding.specs import DenseSpec, StaticSpec, TowerSpec
 from bicross.encoding.tokenizer import Ids, TextTokenizer, load_static_tokenizer, load_tokenizer
 from bicross.errors import CheckpointError, TruncationWarning, UnknownTokensWarning
 from bicross.progress import progress
@@ -33,6 +33,7 @@ class Tower:
     spec: TowerSpec
     tokenizer: TextTokenizer
     model: TorchTower
+    files: Files
 
 
 class TowerOutput(NamedTuple):
@@ -48,7 +49,7 @@ def load_tower(spec: TowerSpec, options: LoadOptions) -> Lease[Tower]:
     Raises:
         CheckpointError: The folder is damaged, unsafe or incomplete.
     """
-    files = tuple((str(file), file.stat().st_mtime_ns) for file in weight_files(spec.encoder.folder))
+    files = files_of(spec)
 
     def load() -> Tower:
         model = TorchTower(
@@ -59,10 +60,21 @@ def load_tower(spec: TowerSpec, options: LoadOptions) -> Lease[Tower]:
             trust_remote_code=options.trust_remote_code,
         )
         if isinstance(spec.encoder, StaticSpec):
-            return Tower(spec, load_static_tokenizer(spec.encoder.folder), model)
-        return Tower(spec, load_tokenizer(spec.encoder, model.positions, options.trust_remote_code), model)
+            return Tower(spec, load_static_tokenizer(spec.encoder.folder), model, files)
+        return Tower(spec, load_tokenizer(spec.encoder, model.positions, options.trust_remote_code), model, files)
 
     return share(("tower", spec, options, files), load)
+
+
+def files_of(spec: TowerSpec) -> Files:
+    """Name, size and time of every file that a tower is made of: what tells that it was replaced.
+
+    Raises:
+        CheckpointError: There are no safe weights among them.
+    """
+    weight_files(spec.encoder.folder)
+    folders = [spec.encoder.folder, *(head.folder for head in spec.heads if isinstance(head, DenseSpec))]
+    return folder_state(*folders)
 
 
 def default_batch_tokens(device: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ def read_html(path: Path) -> Document:
         UnreadableError: The page holds no text.
     """
     try:
-        from bs4 import BeautifulSoup
+        from bs4 import BeautifulSoup, MarkupResemblesLocatorWarning
     except ImportError as error:
         raise MissingExtraError(
             f"HTML is read by the package beautifulsoup4, which isn't installed: {path.name!r}. "
@@ -47,7 +48,9 @@ def read_html(path: Path) -> Document:
         if str(error).startswith("binary"):
             raise
         markup = data  # Beautiful Soup reads the encoding that the page declares
-    page = BeautifulSoup(markup, "html.parser")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MarkupResemblesLocatorWarning)  # a short file is text, too
+        page = BeautifulSoup(markup, "html.parser")
     mains = page.find_all("main")
     writer = _Writer()
     writer.read(mains[0] if len(mains) == 1 else page)

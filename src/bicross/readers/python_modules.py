@@ -12,7 +12,7 @@ from importlib.util import spec_from_file_location
 from pathlib import Path
 from typing import TypeAlias
 
-from bicross.readers.reading import UnreadableError
+from bicross.readers.reading import AnotherKindError, UnreadableError
 
 Definition: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -187,7 +187,7 @@ class Library:
             raise UnreadableError("a namespace package: it has no text of its own")
         path = Path(spec.origin)
         if path.suffix != ".py" or not path.is_file():
-            raise UnreadableError("compiled: it has no Python source to read docstrings from")
+            raise AnotherKindError("compiled: it has no Python source to read docstrings from")
         loaded = self._modules.get(name) or parse(name, path)
         self._modules[name] = loaded
         return loaded

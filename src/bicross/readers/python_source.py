@@ -12,7 +12,7 @@ from bicross.errors import ReadError
 from bicross.readers.python_modules import FUNCTIONS, Definition, Library, Module, is_public
 from bicross.readers.python_names import PATH_MODULES, Public, Resolver, is_same_package, members, public_names
 from bicross.readers.python_newdocs import modules_with_newdocs, newdocs
-from bicross.readers.reading import Document, Heading, Reading, Skipped, UnreadableError
+from bicross.readers.reading import AnotherKindError, Document, Heading, Reading, Skipped, UnreadableError
 
 STDLIB = "stdlib"
 # Jokes, demonstrations and tests.
@@ -44,7 +44,7 @@ def read_python(names: Iterable[str]) -> Reading:
     for name in dict.fromkeys(wanted):
         if collector.library.spec(name) is None and collector.alias(name) is None:
             if name in sys.stdlib_module_names:  # msvcrt on Linux
-                collector.skipped.append(Skipped(name, "not installed on this system"))
+                collector.skipped.append(Skipped(name, "not installed on this system", failed=False))
                 continue
             raise ReadError(
                 f"A Python package is named as it is imported; no module {name!r} is installed for {sys.executable!r}. "
@@ -89,7 +89,7 @@ class _Collector:
         except UnreadableError as error:
             spec = self.library.spec(name)
             if spec is None or spec.origin is not None or not spec.submodule_search_locations:
-                self.skipped.append(Skipped(name, str(error)))
+                self.skipped.append(Skipped(name, str(error), failed=not isinstance(error, AnotherKindError)))
         except OSError as error:
             self.skipped.append(Skipped(name, f"can't be opened: {error.strerror or error}"))
         for submodule, path in self.library.submodules(name):

@@ -11,7 +11,7 @@ from bicross.readers.docx import read_docx
 from bicross.readers.html import read_html
 from bicross.readers.markdown import read_markdown
 from bicross.readers.pdf import read_pdf
-from bicross.readers.reading import Document, Reading, Skipped, UnreadableError
+from bicross.readers.reading import AnotherKindError, Document, Reading, Skipped, UnreadableError
 from bicross.readers.records import Fields, Records, read_csv, read_jsonl
 from bicross.readers.text import read_text
 from bicross.types import Passage
@@ -74,7 +74,7 @@ def read(
     gathered = _Gathered(Fields(id=id_field, text=text_field, title=title_field))
     for name in named:
         path = Path(os.path.abspath(name))  # noqa: PTH100  # resolve() would replace links, and with them the names
-        if not name or not path.exists():
+        if not name or not _exists(path):
             raise ReadError(
                 f"A path names a file or a folder; {name!r} doesn't exist. Check its spelling; names of installed "
                 f"Python packages need python=True (--python)."
@@ -84,6 +84,7 @@ def read(
                 gathered.add(file, named=False, reason=reason)
         else:
             gathered.add(path, named=True)
+        gathered.note_if_empty(path)
     return Reading(tuple(gathered.passages), tuple(gathered.skipped), frozenset(gathered.whole))
 
 
@@ -97,17 +98,32 @@ class _Gathered:
         self.whole: set[str] = set()
         self._seen: set[Path] = set()
 
-    def add(self, path: Path, *, named: bool, reason: str | None = None) -> None:
+    def note_if_empty(self, path: Path) -> None:
+        """Say of a path that was named that nothing came out of it: it may be a disk that isn't mounted."""
+
+        def inside(name: str | None) -> bool:
+            return name == str(path) or (name or "").startswith(f"{path}{os.sep}")
+
+        read = any(inside(passage.source) for passage in self.passages)
+        told = any(skipped.failed and inside(skipped.path) for skipped in self.skipped)
+        if not read and not told:
+            self.skipped.append(Skipped(str(path), "nothing in it can be read"))
+
+    def add(self, path: Path, *, named: bool, reason: UnreadableError | None = None) -> None:
         """Read one file, or note why not."""
         if path in self._seen:
             return
         self._seen.add(path)
         try:
             if reason is not None:
-                raise UnreadableError(reason)
+                raise reason
+            str(path).encode("utf-8")
             self._read(path)
+        except UnicodeEncodeError:
+            name = os.fsencode(path).decode("utf-8", "backslashreplace")
+            self.skipped.append(Skipped(name, "its name isn't UTF-8; rename it"))
         except UnreadableError as error:
-            self.skipped.append(Skipped(str(path), str(error)))
+            self.skipped.append(Skipped(str(path), str(error), failed=not isinstance(error, AnotherKindError)))
         except MissingExtraError as error:
             if named:
                 raise
@@ -127,20 +143,27 @@ class _Gathered:
             self.whole |= records.whole
         else:
             known = ", ".join([*_DOCUMENTS, *_RECORDS])
-            raise UnreadableError(f"unknown suffix {path.suffix!r}; known are {known}")
+            raise AnotherKindError(f"unknown suffix {path.suffix!r}; known are {known}")
 
 
-def _walk(root: Path) -> Iterator[tuple[Path, str | None]]:
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long for the file system
+        return False
+
+
+def _walk(root: Path) -> Iterator[tuple[Path, UnreadableError | None]]:
     """The files under a folder, sorted, each with the reason to leave it out, if there is one."""
     top = root.resolve()
     seen: set[Path] = set()
 
-    def files(folder: Path) -> Iterator[tuple[Path, str | None]]:
+    def files(folder: Path) -> Iterator[tuple[Path, UnreadableError | None]]:
         seen.add(folder.resolve())
         try:
             entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
         except OSError as error:
-            yield folder, f"can't be opened: {error.strerror or error}"
+            yield folder, UnreadableError(f"can't be opened: {error.strerror or error}")
             return
         is_data_set = {"corpus.jsonl", "queries.jsonl"} <= {entry.name for entry in entries}
         for entry in entries:
@@ -149,7 +172,7 @@ def _walk(root: Path) -> Iterator[tuple[Path, str | None]]:
                 if not leads_back(entry):
                     yield from files(entry)
             elif is_record and (folder.name == "qrels" or (is_data_set and entry.name != "corpus.jsonl")):
-                yield entry, "part of a BEIR data set, but not its corpus"
+                yield entry, AnotherKindError("part of a BEIR data set, but not its corpus")
             else:
                 yield entry, None
 

@@ -14,6 +14,10 @@ class UnreadableError(Exception):
     """Inside the readers alone: this file can't be read, and the message is the reason that its ``Skipped`` gives."""
 
 
+class AnotherKindError(UnreadableError):
+    """Inside the readers alone: this file is none of those that are read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Skipped:
     """A file, or a module, that wasn't read.
@@ -21,10 +25,13 @@ class Skipped:
     Attributes:
         path: The file's path, or the module's name.
         reason: Why, in words that a user can act on.
+        failed: Whether it should have been read, so that passages are missing from the reading; False for what is
+            of another kind, such as an image.
     """
 
     path: str
     reason: str
+    failed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

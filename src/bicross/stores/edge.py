@@ -21,9 +21,9 @@ from bicross.stores.conditions import Node
 from bicross.stores.folder import SIDECAR
 from bicross.stores.inputs import COLLECTION_NAME
 from bicross.stores.layouts import NATIVE, Layout
-from bicross.stores.schema import INDEXED_FIELDS, SPARSE, Header
+from bicross.stores.schema import SPARSE, Header
 from bicross.stores.shards import Registry, SharedShard, engine_errors
-from bicross.stores.transport import Point, Row, Transport, as_lists, translate
+from bicross.stores.transport import Point, Row, Transport, address, as_lists, translate
 from bicross.types import Floats
 
 _DISTANCES = {"cosine": edge.Distance.Cosine, "dot": edge.Distance.Dot}
@@ -37,8 +37,8 @@ class EdgeEngine:
 
     def make(self, path: Path, header: Header) -> edge.EdgeShard:
         shard = edge.EdgeShard.create(str(path), _config(header))
-        for field in INDEXED_FIELDS:
-            shard.update(edge.UpdateOperation.create_field_index(field, edge.PayloadSchemaType.Keyword))
+        for field in NATIVE.indexed:
+            shard.update(edge.UpdateOperation.create_field_index(address(field), edge.PayloadSchemaType.Keyword))
         shard.flush()
         return shard
 

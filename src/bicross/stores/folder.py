@@ -150,8 +150,11 @@ class Folder:
         return count if isinstance(count, int) else None
 
     def unseal(self) -> None:
-        """Take the note back, before writing."""
-        (self.path / _SEAL).unlink(missing_ok=True)
+        """Take the note back, before writing: after a power failure it must not vouch for what came later."""
+        seal = self.path / _SEAL
+        if seal.exists():
+            seal.unlink()
+            _sync_folder(self.path)
 
     def discard(self) -> None:
         """Remove the folder: renamed in one step, then deleted, with what killed processes left of such folders."""

@@ -46,8 +46,8 @@ class Layout:
 
     @property
     def indexed(self) -> tuple[Path, ...]:
-        """Where the fields are that a sync filters by."""
-        return tuple((field,) for field in schema.INDEXED_FIELDS)
+        """Where the fields are that a sync, and a hit's neighbours, are found by."""
+        return (*((field,) for field in schema.INDEXED_FIELDS), ("meta", "source_id"))
 
     def point_id(self, passage_id: str) -> str:
         """The point that holds a passage: a UUID, or a whole number."""

@@ -61,8 +61,8 @@ class PeerLayout(Layout):
 
     @property
     def indexed(self) -> tuple[Path, ...]:
-        """Where the fields are that a sync filters by."""
-        return tuple((*self.own, field) for field in schema.INDEXED_FIELDS)
+        """Where the fields are that a sync, and a hit's neighbours, are found by."""
+        return (*((*self.own, field) for field in schema.INDEXED_FIELDS), (*self.meta, "source_id"))
 
     def point_id(self, passage_id: str) -> str:
         """The peer's rule; where the point's id is the id, other strings than UUIDs and numbers get a UUIDv5."""

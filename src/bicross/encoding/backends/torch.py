@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -10,16 +11,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from bicross.encoding.checkpoint import weight_files
 from bicross.encoding.pooling import pool
 from bicross.encoding.specs import DenseSpec, NormalizeSpec, PoolingSpec, StaticSpec, TowerSpec, TransformerSpec
+from bicross.encoding.static import static_table
 from bicross.errors import CheckpointError, ConfigurationError
 from bicross.types import Floats
 
 Tokens = npt.NDArray[np.int64]
+_quiet_lock = threading.Lock()
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -76,7 +80,7 @@ class TorchTower:
         self.device = device
         self.positions: int | None = None
         if isinstance(spec.encoder, StaticSpec):
-            self._table = _load_table(spec.encoder).to(device)
+            self._table = torch.from_numpy(static_table(spec.encoder.folder)).to(device)
             width = self._table.shape[1]
         else:
             self._model = load_transformer(
@@ -160,8 +164,8 @@ def load_transformer(
     import transformers
 
     weight_files(spec.folder)
-    options = dict(model_options)
-    dtype = _DTYPES[options.pop("dtype", precision)]
+    options = {name: value for name, value in model_options.items() if name != "dtype"}
+    dtype = _DTYPES[precision]
     if quantization := options.pop("quantization_config", None):
         options["quantization_config"] = _quantization(quantization)
     try:
@@ -189,15 +193,16 @@ def load_transformer(
 def _quiet(transformers: Any) -> Iterator[None]:
     """No bar for reading a file, and no report of unused weights: `_check_weights` raises what matters."""
     log = transformers.utils.logging
-    level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
-    log.set_verbosity_error()
-    log.disable_progress_bar()
-    try:
-        yield
-    finally:
-        log.set_verbosity(level)
-        if bars:
-            log.enable_progress_bar()
+    with _quiet_lock:  # these settings belong to the whole process
+        level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+        log.set_verbosity_error()
+        log.disable_progress_bar()
+        try:
+            yield
+        finally:
+            log.set_verbosity(level)
+            if bars:
+                log.enable_progress_bar()
 
 
 def _check_weights(model: Any, report: Mapping[str, Any], folder: os.PathLike[str], kind: str) -> None:
@@ -248,27 +253,6 @@ def max_positions(config: Any) -> int | None:
 _OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "mpnet", "longformer", "xlm-roberta-xl", "xmod", "ibert"}
 
 
-def _load_table(spec: StaticSpec) -> Tensor:
-    """One vector per token id. **Shape:** (vocabulary, dimension)."""
-    tensors: dict[str, Tensor] = {}
-    for file in weight_files(spec.folder):
-        tensors |= load_file(file)
-    table = tensors.get("embedding.weight", tensors.get("embeddings"))
-    if table is None:
-        raise CheckpointError(
-            f"A static model needs the tensor 'embedding.weight' or 'embeddings', got {sorted(tensors)} in "
-            f"{str(spec.folder)!r}."
-        )
-    table = table.float()
-    if "mapping" in tensors:  # model2vec: several tokens may share a row
-        table = table[tensors["mapping"].long()]
-    if "weights" in tensors:
-        table = table * tensors["weights"].float()[:, None]
-    if not bool(torch.isfinite(table).all()):
-        raise CheckpointError(f"Weights must be finite numbers, got NaN or infinity in {str(spec.folder)!r}.")
-    return table
-
-
 class _Normalize(nn.Module):
     def forward(self, vector: Tensor) -> Tensor:
         return nn.functional.normalize(vector, p=2.0, dim=-1)
@@ -293,12 +277,10 @@ def _head(spec: DenseSpec | NormalizeSpec) -> nn.Module:
     if isinstance(spec, NormalizeSpec):
         return _Normalize()
     module = _Dense(spec)
-    tensors: dict[str, Tensor] = {}
-    for file in weight_files(spec.folder):
-        tensors |= load_file(file)
     try:
+        tensors = {name: tensor for file in weight_files(spec.folder) for name, tensor in load_file(file).items()}
         module.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
-    except RuntimeError as error:
+    except (RuntimeError, SafetensorError) as error:
         raise CheckpointError(
             f"{str(spec.folder)!r} doesn't hold the weights that its config.json says: {error}"
         ) from error
