@@ -145,19 +145,18 @@ def main() -> None:
     arguments.scratch.mkdir(parents=True, exist_ok=True)
     bi = BiEncoder.load(arguments.bi, precision=arguments.precision)
     cross = CrossEncoder.load(arguments.model, precision=arguments.precision)
-    stated = json.loads((Path(cross.folder) / "bicross.json").read_text())
     report: dict[str, Any] = {
         "date": date.today().isoformat(),
         "machine": machine(),
         "precision": arguments.precision,
-        "settings": {"candidates": CANDIDATES, "seed": SEED, "stage1_weight": stated["stage1_weight"]},
+        "settings": {"candidates": CANDIDATES, "seed": SEED, "stage1_weight": cross.stage1_weight},
         "models": {"bi_encoder": bi.document_fingerprint, "cross_encoder": cross.fingerprint},
         "sets": {},
     }
     for spec in arguments.sets:
         name, split, count = spec.split(":")
         data = scored(arguments, name, split, int(count), bi, cross)
-        report["sets"][f"{name}/{split}"] = evaluate(data, stated["stage1_weight"])
+        report["sets"][f"{name}/{split}"] = evaluate(data, cross.stage1_weight)
         arguments.out.write_text(json.dumps(report, indent=2) + "\n")
         print(spec, json.dumps(report["sets"][f"{name}/{split}"]), flush=True)
 

@@ -22,12 +22,12 @@ from bicross.distillation.trainer import TrainingSettings
 from bicross.types import Encoder
 
 SEED = 7
-QUERIES = {"squad": 2675, "medquad": 1775, "tldr": 3475}
+QUERIES = {"squad": 1900, "medquad": 1400, "tldr": 2700}
 """Queries drawn from each train split; `HELD_OUT` of them are trained on by nobody."""
-HALVES = {"squad": 575, "medquad": 575}
+HALVES = {"squad": 400, "medquad": 400}
 """Queries made of the documents that the drawn queries are answered by: long ones, and statements."""
-HELD_OUT = 75
-SETTINGS = TrainingSettings(batch_size=16, learning_rate=6e-5, warmup=0.1, max_length=144, save_steps=50, seed=SEED)
+HELD_OUT = 45
+SETTINGS = TrainingSettings(batch_size=16, learning_rate=6e-5, warmup=0.1, max_length=128, save_steps=40, seed=SEED)
 
 
 def labelled_sets(data: Path, share: float = 1.0) -> list[Labels]:
@@ -41,7 +41,9 @@ def labelled_sets(data: Path, share: float = 1.0) -> list[Labels]:
     return sets
 
 
-def train(data: Path, out: Path, base: str, encoder: Encoder, *, run_folder: Path | None = None) -> RerankerReport:
+def train(
+    data: Path, out: Path, base: str | Path, encoder: Encoder, *, run_folder: Path | None = None
+) -> RerankerReport:
     """The recipe."""
     return train_reranker(
         labelled_sets(data),
@@ -51,9 +53,10 @@ def train(data: Path, out: Path, base: str, encoder: Encoder, *, run_folder: Pat
         loss="listwise",
         negatives=3,
         window=(3, 60),
-        candidates=100,
+        candidates=60,
         epochs=1,
         held_out=HELD_OUT,
+        weight_tolerance=0.015,
         inference_length=256,
         settings=SETTINGS,
         run_folder=run_folder,
@@ -73,7 +76,8 @@ def main() -> None:
     from bicross import BiEncoder
 
     encoder = BiEncoder.load("starter", precision="auto")
-    report = train(arguments.data, arguments.out, encoder.folder, encoder, run_folder=arguments.run_folder)
+    base = encoder.checkpoint.document.encoder
+    report = train(arguments.data, arguments.out, base.folder, encoder, run_folder=arguments.run_folder)
     print(json.dumps(asdict(report), indent=2, default=str))
 
 

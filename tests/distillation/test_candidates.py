@@ -64,3 +64,10 @@ def test_the_window_equal_texts_and_judged_negatives(encoder) -> None:
     assert set(draw((1, 5), 9)) == {"d5", "d2", "d3", "d4"}  # d1 has the relevant text
     assert draw((4, 4), 9) == ["d5", "d3"]
     assert draw((1, 5), 1) == ["d5"]
+
+
+def test_a_part_of_the_candidates(toy: Labels, encoder) -> None:
+    mined = mine_candidates(toy, encoder, top_k=10)
+    part = mined.only(["q7", "q2"], 3)
+    assert [part.of(q) for q in ("q7", "q2")] == [mined.of(q)[:3] for q in ("q7", "q2")]
+    assert part.scores.shape == (2, 3)

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from bicross.distillation import trainer as trainer_module
 from bicross.distillation.labels import Labels
-from bicross.distillation.model_folder import load_base
+from bicross.distillation.model_folder import centre_logits, load_base
 from bicross.distillation.packing import pack, score_pairs
 from bicross.distillation.reranker import train_reranker
 from bicross.distillation.trainer import Group, TrainingSettings, train_groups
@@ -138,6 +138,14 @@ def test_arguments_that_make_no_sense(toy, base, encoder, tmp_path, changes, mes
         run([toy, toy], base, encoder, tmp_path / "model")
 
 
+def test_centring_moves_every_logit_alike(base: Path) -> None:
+    model, tokenizer = load_base(base, seed=0, dropout=0.0)
+    pairs = [("w1", "w2 w3"), ("w4", "w5")]
+    before = score_pairs(model, tokenizer, pairs, max_length=32, bf16=False)
+    centre_logits(model, 2.5)
+    assert score_pairs(model, tokenizer, pairs, max_length=32, bf16=False) == pytest.approx(before - 2.5, abs=1e-6)
+
+
 def test_packing_pads_little_and_keeps_the_order(base: Path) -> None:
     model, tokenizer = load_base(base, seed=0, dropout=0.0)
     tokenizer.no_padding()
@@ -150,6 +158,18 @@ def test_packing_pads_little_and_keeps_the_order(base: Path) -> None:
     alone = [float(score_pairs(model, tokenizer, [pair], max_length=32, bf16=False)[0]) for pair in pairs]
     assert score_pairs(model, tokenizer, pairs, max_length=32, bf16=False) == pytest.approx(alone, abs=1e-6)
     assert score_pairs(model, tokenizer, [], max_length=32, bf16=False).shape == (0,)
+
+
+def test_half_precision_keeps_apart_what_is_close(base: Path) -> None:
+    model, tokenizer = load_base(base, seed=0, dropout=0.0)
+    centre_logits(model, -6.0)
+    pairs = [("w1", f"w{i} w{j}") for i in range(10) for j in range(10)]
+    exact = score_pairs(model, tokenizer, pairs, max_length=32, bf16=False)
+    half = score_pairs(model, tokenizer, pairs, max_length=32, bf16=True)
+    assert len(set(half.tolist())) > 50  # as one bfloat16 number at 6, they would all be equal
+    assert np.abs(half - exact).max() < 0.02
+    # The layers are as they were afterwards.
+    assert np.array_equal(score_pairs(model, tokenizer, pairs, max_length=32, bf16=False), exact)
 
 
 def test_groups_of_different_width_train_together(base: Path, tmp_path: Path) -> None:

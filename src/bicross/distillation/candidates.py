@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,13 @@ class Candidates:
     def of(self, query_id: str) -> list[str]:
         """Ids of the query's candidates, best first."""
         return [self.document_ids[p] for p in self.positions[self.rows[query_id]].tolist()]
+
+    def only(self, query_ids: Iterable[str], top_k: int) -> Candidates:
+        """The best ``top_k`` candidates of these queries, in their order."""
+        ids = list(query_ids)
+        kept = [self.rows[query_id] for query_id in ids]
+        rows = {query_id: row for row, query_id in enumerate(ids)}
+        return Candidates(self.document_ids, rows, self.positions[kept, :top_k], self.scores[kept, :top_k])
 
 
 def mine_candidates(labels: Labels, encoder: Encoder, *, top_k: int = 100, folder: Path | None = None) -> Candidates:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from tokenizers import Tokenizer
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from bicross.encoding.batching import pad, plan_batches
 from bicross.types import Floats
 
+_HEADS = {"pooler", "pre_classifier", "classifier", "score"}
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -48,6 +50,32 @@ def pack(
     return chunks, place
 
 
+@contextmanager
+def exact_head(model: nn.Module) -> Iterator[None]:
+    """Pooler and output layer compute in float32 inside an autocast region.
+
+    A trained pooler's tanh is close to 1 or -1, where neighbouring bfloat16 numbers are 0.004 apart, and the sum of its
+    values is rounded once more: a hundred candidates fall on a dozen scores. These layers see one token of each pair,
+    so exactness costs nothing.
+    """
+    heads = [m for name, m in model.named_modules() if name.rpartition(".")[2] in _HEADS]
+
+    def exact(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def run(values: Tensor) -> Tensor:
+            with torch.autocast(values.device.type, enabled=False):
+                return forward(values.float())
+
+        return run
+
+    for head in heads:
+        head.forward = exact(head.forward)
+    try:
+        yield
+    finally:
+        for head in heads:
+            del head.forward
+
+
 @torch.inference_mode()
 def score_pairs(
     model: nn.Module, tokenizer: Tokenizer, pairs: Sequence[tuple[str, str]], *, max_length: int, bf16: bool
@@ -69,7 +97,7 @@ def score_pairs(
     tokenizer.enable_truncation(max_length)
     chunks, place = pack(tokenizer, pairs, 4096)
     device = next(model.parameters()).device
-    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+    with exact_head(model), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
         logits = [model(**{k: v.to(device) for k, v in chunk.items()}).logits[:, 0].float().cpu() for chunk in chunks]
     result: Floats = (torch.cat(logits)[place] if logits else torch.zeros(0)).numpy()
     return result

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from tokenizers import Tokenizer
 
 from bicross.distillation import losses
 from bicross.distillation.candidates import Candidates, mine_candidates, sample_negatives
-from bicross.distillation.held_out import Reranked, choose_weight, split_held_out, weight_curve
+from bicross.distillation.held_out import choose_weight, split_held_out
 from bicross.distillation.labels import Labels
-from bicross.distillation.model_folder import load_base, write_model
-from bicross.distillation.packing import has_bf16, score_pairs
+from bicross.distillation.model_folder import centre_logits, load_base, write_model
+from bicross.distillation.selection import best_epoch
 from bicross.distillation.trainer import Group, TrainingSettings, load_weights, train_groups
 from bicross.errors import ConfigurationError
 from bicross.types import Encoder
 
-logger = logging.getLogger(__name__)
 _LOSSES = {"listwise": losses.listwise_cross_entropy, "bce": losses.binary_cross_entropy}
 
 
@@ -108,22 +104,24 @@ def train_reranker(
         "candidates": candidates,
         "epochs": epochs,
         "held_out": held_out,
-        "weight_tolerance": weight_tolerance,
         "inference_length": inference_length,
         "training": {k: v for k, v in asdict(settings).items() if k not in {"show_progress", "save_steps"}},
     }
     _claim(run, {**recipe, "data": [labels.fingerprint for labels in sets]})
     parts = [split_held_out(labels, held_out, seed=settings.seed) for labels in sets]
-    mined = [mine_candidates(train, bi_encoder, top_k=max(window[1], 1), folder=run) for train, _ in parts]
-    tests = [(test, mine_candidates(test, bi_encoder, top_k=candidates, folder=run)) for _, test in parts]
+    depth = max(window[1], candidates)
+    mined = [mine_candidates(labels, bi_encoder, top_k=depth, folder=run) for labels in sets]
+    tests = [(test, all_.only(test.queries, candidates)) for (_, test), all_ in zip(parts, mined, strict=True)]
     model, tokenizer = load_base(base, seed=settings.seed, dropout=settings.dropout)
-    order = [
-        _epoch([(t, c) for (t, _), c in zip(parts, mined, strict=True)], epoch, negatives, window, settings.seed)
-        for epoch in range(epochs)
-    ]
+    train = [(part, all_) for (part, _), all_ in zip(parts, mined, strict=True)]
+    order = [_epoch(train, epoch, negatives, window, settings.seed) for epoch in range(epochs)]
     checkpoints = train_groups(model, tokenizer, order, loss=_LOSSES[loss], folder=run, settings=settings)
-    epoch, curve = _best_epoch(model, tokenizer, checkpoints, tests, inference_length, settings)
+    epoch, curve, mean_logit = best_epoch(
+        model, tokenizer, checkpoints, tests, max_length=inference_length, bf16=settings.bf16
+    )
     load_weights(model, checkpoints[epoch])
+    if loss == "listwise":
+        centre_logits(model, mean_logit)
     weight = choose_weight(curve, tolerance=weight_tolerance)
     report = RerankerReport(
         folder=out,
@@ -131,16 +129,20 @@ def train_reranker(
         stage1_weight=weight,
         ndcg={
             labels.name: {
-                "first_stage": curve[1.0][labels.name],
-                "cross_encoder": curve[0.0][labels.name],
-                "both": curve[weight][labels.name],
+                stage: round(curve[share][labels.name], 4)
+                for stage, share in (("first_stage", 1.0), ("cross_encoder", 0.0), ("both", weight))
             }
             for labels in sets
         },
-        queries={train.name: len(train.queries) for train, _ in parts},
+        queries={part.name: len(part.queries) for part, _ in parts},
         held_out={test.name: len(test.queries) for _, test in parts},
     )
-    chosen = {"epoch": report.epoch, "queries": report.queries, "held_out_ndcg": report.ndcg}
+    chosen = {
+        "weight_tolerance": weight_tolerance,
+        "epoch": report.epoch,
+        "queries": report.queries,
+        "held_out_ndcg": report.ndcg,
+    }
     extras = {"stage1_weight": weight, "stage1_scale": "candidates", **recipe, **chosen}
     write_model(out, model, tokenizer, max_length=inference_length, extras=extras)
     return report
@@ -200,64 +202,3 @@ def _epoch(
             if drawn:
                 groups.append(Group(query.text, texts, (1.0,) + (0.0,) * len(drawn)))
     return [groups[i] for i in rng.permutation(len(groups)).tolist()]
-
-
-def _best_epoch(
-    model: Any,
-    tokenizer: Tokenizer,
-    checkpoints: list[Path],
-    tests: list[tuple[Labels, Candidates]],
-    max_length: int,
-    settings: TrainingSettings,
-) -> tuple[int, dict[float, dict[str, float]]]:
-    """The epoch whose best weighted sum is best on the held-out queries, counted from 0, and its curve of weights."""
-    best: tuple[float, int, dict[float, dict[str, float]]] | None = None
-    for epoch, checkpoint in enumerate(checkpoints):
-        load_weights(model, checkpoint)
-        results = []
-        for labels, mined in tests:
-            kept = checkpoint / f"held-out-{hashlib.sha256(labels.name.encode()).hexdigest()[:12]}.npy"
-            results.append(
-                rerank(model, tokenizer, labels, mined, max_length=max_length, bf16=settings.bf16, keep=kept)
-            )
-        curve = weight_curve(results)
-        height = max(float(np.mean(list(by_set.values()))) for by_set in curve.values())
-        logger.info("epoch %d: held-out nDCG@10 %.4f", epoch + 1, height)
-        if best is None or height > best[0]:
-            best = (height, epoch, curve)
-    assert best is not None  # epochs >= 1 was checked
-    return best[1], best[2]
-
-
-def rerank(
-    model: Any,
-    tokenizer: Tokenizer,
-    labels: Labels,
-    mined: Candidates,
-    *,
-    max_length: int,
-    bf16: bool | None = None,
-    keep: Path | None = None,
-) -> Reranked:
-    """Scores every query's candidates.
-
-    Args:
-        model: With one label.
-        tokenizer: The model's.
-        labels: The queries.
-        mined: Their candidates.
-        max_length: Tokens of a pair.
-        bf16: None takes bfloat16 where the hardware has it.
-        keep: A file for the scores, read where it exists.
-    """
-    if keep is not None and keep.exists():
-        cross = np.load(keep)
-    else:
-        pairs = [(q.text, labels.documents[d]) for i, q in labels.queries.items() for d in mined.of(i)]
-        use_bf16 = has_bf16() if bf16 is None else bf16
-        cross = score_pairs(model, tokenizer, pairs, max_length=max_length, bf16=use_bf16).reshape(mined.scores.shape)
-        if keep is not None:
-            np.save(keep, cross)
-    gains = [[float(d in q.positives) for d in mined.of(i)] for i, q in labels.queries.items()]
-    relevant = np.array([len(q.positives) for q in labels.queries.values()])
-    return Reranked(labels.name, mined.scores, cross, np.array(gains, dtype=np.float32), relevant)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -188,15 +189,6 @@ def _trainer(
                 if path != newest and int(path.name.rpartition("-")[2]) % epoch_steps:
                     shutil.rmtree(path)
 
-    def collate(groups: list[Group]) -> dict[str, Any]:
-        pairs = [(group.query, text) for group in groups for text in group.texts]
-        chunks, place = pack(tokenizer, pairs, settings.chunk_tokens)
-        width = max(len(group.texts) for group in groups)
-        mask = torch.tensor([[column < len(group.texts) for column in range(width)] for group in groups])
-        labels = torch.zeros(len(groups), width)
-        labels[mask] = torch.tensor([label for group in groups for label in group.labels])
-        return {"chunks": chunks, "place": place, "labels": labels, "mask": mask}
-
     total = len(sequence) // settings.batch_size
     arguments = TrainingArguments(
         output_dir=str(folder),
@@ -218,5 +210,20 @@ def _trainer(
         report_to="none",
     )
     return Trainer(
-        model=scorer, args=arguments, train_dataset=sequence, data_collator=collate, callbacks=[Checkpoints()]
+        model=scorer,
+        args=arguments,
+        train_dataset=sequence,
+        data_collator=partial(_collate, tokenizer, settings.chunk_tokens),
+        callbacks=[Checkpoints()],
     )
+
+
+def _collate(tokenizer: Tokenizer, chunk_tokens: int, groups: list[Group]) -> dict[str, Any]:
+    """What `GroupScorer` takes, for these groups."""
+    pairs = [(group.query, text) for group in groups for text in group.texts]
+    chunks, place = pack(tokenizer, pairs, chunk_tokens)
+    width = max(len(group.texts) for group in groups)
+    mask = torch.tensor([[column < len(group.texts) for column in range(width)] for group in groups])
+    labels = torch.zeros(len(groups), width)
+    labels[mask] = torch.tensor([label for group in groups for label in group.labels])
+    return {"chunks": chunks, "place": place, "labels": labels, "mask": mask}

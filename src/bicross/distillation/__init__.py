@@ -1,0 +1,41 @@
+"""Training a cross-encoder from labels, and what is mined and chosen for it. Names load on first use (PEP 562)."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bicross.distillation.candidates import Candidates, mine_candidates
+    from bicross.distillation.labels import LabelledQuery, Labels, read_labels
+    from bicross.distillation.reranker import RerankerReport, train_reranker
+    from bicross.distillation.trainer import TrainingSettings
+
+_HOMES = {
+    "Candidates": "bicross.distillation.candidates",
+    "LabelledQuery": "bicross.distillation.labels",
+    "Labels": "bicross.distillation.labels",
+    "RerankerReport": "bicross.distillation.reranker",
+    "TrainingSettings": "bicross.distillation.trainer",
+    "mine_candidates": "bicross.distillation.candidates",
+    "read_labels": "bicross.distillation.labels",
+    "train_reranker": "bicross.distillation.reranker",
+}
+
+__all__ = [
+    "Candidates",
+    "LabelledQuery",
+    "Labels",
+    "RerankerReport",
+    "TrainingSettings",
+    "mine_candidates",
+    "read_labels",
+    "train_reranker",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'bicross.distillation' has no attribute {name!r}")
+    return getattr(import_module(home), name)
