@@ -98,6 +98,8 @@ def test_nothing_is_written_where_one_document_cannot_be(store: BicrossDocumentS
         with pytest.raises(InputError):
             store.write_documents([good, bad])
         assert store.count_documents() == 0
+    assert store.write_documents([]) == 0
+    assert store.count_documents() == 0
     for wrong in ("text", ["text"], good, None):
         with pytest.raises(InputTypeError, match="list of Documents"):
             store.write_documents(wrong)  # type: ignore[arg-type]

@@ -304,3 +304,13 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_all_nodes_are_components() -> None:
     assert all(f"{kind.__module__}.{kind.__name__}" in component.registry for kind in NODES)
+
+
+def test_folders_may_be_paths(bi_folder: Path, tmp_path: Path) -> None:
+    node = BicrossDocumentEmbedder(bi_folder, cache_dir=tmp_path / "cache")
+    assert node.run([Document(content="the cat")])["meta"]["encoded"] == 1
+    saved = node.to_dict()["init_parameters"]
+    assert (saved["model"], saved["cache_dir"]) == (str(bi_folder), str(tmp_path / "cache"))
+    assert BicrossRetriever(BicrossDocumentStore(), bi_folder, bi_folder).to_dict()["init_parameters"][
+        "ranker_model"
+    ] == str(bi_folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ class BicrossDocumentEmbedder(Node):
 
     def __init__(
         self,
-        model: str = "starter",
+        model: str | Path = "starter",
         *,
         device: ComponentDevice | None = None,
         token: Secret | None = Secret.from_env_var(["HF_API_TOKEN", "HF_TOKEN"], strict=False),  # noqa: B008
@@ -54,7 +55,7 @@ class BicrossDocumentEmbedder(Node):
         local_files_only: bool = False,
         trust_remote_code: bool = False,
         model_options: dict[str, Any] | None = None,
-        cache_dir: str | None = None,
+        cache_dir: str | Path | None = None,
     ) -> None:
         """Make the node; the model is loaded by `warm_up` or the first run.
 
@@ -79,7 +80,7 @@ class BicrossDocumentEmbedder(Node):
             quantization_config.
         :param cache_dir: Folder that keeps vectors by model and text: what was encoded once isn't encoded again.
         """
-        self.model = model
+        self.model = str(model)
         self.device = device
         self.token = token
         self.prefix = prefix
@@ -96,7 +97,7 @@ class BicrossDocumentEmbedder(Node):
         self.local_files_only = local_files_only
         self.trust_remote_code = trust_remote_code
         self.model_options = model_options
-        self.cache_dir = cache_dir
+        self.cache_dir = None if cache_dir is None else str(cache_dir)
         self._encoder = OnFirstUse(self._load, BiEncoder.close)
         self._cache = OnFirstUse(lambda: VectorCache(cache_dir or ""), VectorCache.close)
         self._heavy = (self._encoder, self._cache) if cache_dir is not None else (self._encoder,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from haystack import component
@@ -30,7 +31,7 @@ class BicrossTextEmbedder(Node):
 
     def __init__(
         self,
-        model: str = "starter",
+        model: str | Path = "starter",
         *,
         device: ComponentDevice | None = None,
         token: Secret | None = Secret.from_env_var(["HF_API_TOKEN", "HF_TOKEN"], strict=False),  # noqa: B008
@@ -66,7 +67,7 @@ class BicrossTextEmbedder(Node):
         :param model_options: JSON values for transformers: dtype, attn_implementation, device_map,
             quantization_config.
         """
-        self.model = model
+        self.model = str(model)
         self.device = device
         self.token = token
         self.prefix = prefix

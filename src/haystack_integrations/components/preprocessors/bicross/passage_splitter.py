@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from haystack import Document, component
@@ -35,7 +36,7 @@ class BicrossPassageSplitter(Node):
 
     def __init__(
         self,
-        model: str = "starter",
+        model: str | Path = "starter",
         *,
         limit: int | None = None,
         overlap: int | None = None,
@@ -66,7 +67,7 @@ class BicrossPassageSplitter(Node):
         :param trust_remote_code: As in the embedders.
         :param model_options: As in the embedders.
         """
-        self.model = model
+        self.model = str(model)
         self.limit = limit
         self.overlap = overlap
         self.language = language

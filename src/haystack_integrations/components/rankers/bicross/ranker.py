@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from haystack import Document, component
@@ -47,7 +48,7 @@ class BicrossRanker(Node):
 
     def __init__(
         self,
-        model: str = "starter",
+        model: str | Path = "starter",
         *,
         device: ComponentDevice | None = None,
         token: Secret | None = Secret.from_env_var(["HF_API_TOKEN", "HF_TOKEN"], strict=False),  # noqa: B008
@@ -98,7 +99,7 @@ class BicrossRanker(Node):
             quantization_config.
         :raises ConfigurationError: `top_k` or `budget_ms` is out of range.
         """
-        self.model = model
+        self.model = str(model)
         self.device = device
         self.token = token
         self.top_k = check_count(top_k, "top_k")

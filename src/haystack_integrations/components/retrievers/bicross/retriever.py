@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 from haystack import Document, component
@@ -41,8 +42,8 @@ class BicrossRetriever(Node):
     def __init__(
         self,
         document_store: BicrossDocumentStore,
-        model: str = "starter",
-        ranker_model: str | None = "starter",
+        model: str | Path = "starter",
+        ranker_model: str | Path | None = "starter",
         *,
         filters: dict[str, Any] | None = None,
         top_k: int = 10,
@@ -94,8 +95,8 @@ class BicrossRetriever(Node):
         :raises ConfigurationError: An option that makes no sense.
         """
         self.document_store = check_document_store(document_store, "BicrossRetriever")
-        self.model = model
-        self.ranker_model = ranker_model
+        self.model = str(model)
+        self.ranker_model = None if ranker_model is None else str(ranker_model)
         self.filters = filters
         self.top_k = check_count(top_k, "top_k")
         self.candidates = check_count(candidates, "candidates")
