@@ -109,10 +109,22 @@ def langchain_calls(hosted: TwoStageRetriever, remote: TwoStageRetriever) -> dic
     }
 
 
+def haystack_calls(hosted: TwoStageRetriever, remote: TwoStageRetriever) -> dict[str, Call]:  # noqa: ARG001
+    from haystack_integrations.components.retrievers.bicross import BicrossEmbeddingRetriever
+    from haystack_integrations.document_stores.bicross import BicrossDocumentStore
+
+    store = BicrossDocumentStore(url=remote.store.place)
+    retriever = BicrossEmbeddingRetriever(store)
+    return {
+        "Haystack: BicrossEmbeddingRetriever, Qdrant server": lambda query: retriever.run_async(vectors([query])[0]),
+        "Haystack: BicrossDocumentStore, Qdrant server": lambda query: store.search_async(vectors([query])[0]),
+    }
+
+
 def calls(hosted: TwoStageRetriever, remote: TwoStageRetriever) -> dict[str, Call]:
     """Every way to ask, by name; each takes a query."""
     found: dict[str, Call] = {"default executor": lambda query: asyncio.to_thread(hosted.search, query)}
-    for adapter in (langchain_calls,):
+    for adapter in (haystack_calls, langchain_calls):
         found |= adapter(hosted, remote)
     return found
 
@@ -160,7 +172,7 @@ def main() -> None:
             print(f"{name:50} {taken:7.0f} ms  {rows[name]['rounds']:5.2f} rounds")
     server.shutdown()
     if options.out:
-        packages = ("langchain-core", "qdrant-client")
+        packages = ("haystack-ai", "langchain-core", "qdrant-client")
         report = {"calls": CALLS, "delay_ms": DELAY * 1e3, "machine": machine(*packages), "results": rows}
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

@@ -15,8 +15,10 @@ from haystack.utils import Secret
 from bicross import BiEncoder, Passage, QdrantStore, TwoStageRetriever
 from bicross.errors import BicrossWarning, ConfigurationError, InputError, InputTypeError
 from haystack_integrations.common.bicross.embedding import Embedding
-from haystack_integrations.components.retrievers.bicross import BicrossEmbeddingRetriever
+from haystack_integrations.components.embedders.bicross import BicrossDocumentEmbedder, BicrossTextEmbedder
+from haystack_integrations.components.retrievers.bicross import BicrossEmbeddingRetriever, BicrossRetriever
 from haystack_integrations.document_stores.bicross import BicrossDocumentStore
+from tiny_models import write_bi_encoder
 
 OVERWRITE = DuplicatePolicy.OVERWRITE
 
@@ -207,3 +209,18 @@ def test_optimize_builds_the_index(tmp_path: Path) -> None:
     assert store.optimize() is False
     assert isinstance(store.store, QdrantStore)
     store.close()
+
+
+def test_a_new_collection_compares_as_the_model_does(tmp_path: Path) -> None:
+    folder = write_bi_encoder(tmp_path / "model", normalize=False, similarity="dot")
+    store = BicrossDocumentStore()
+    store.write_documents(BicrossDocumentEmbedder(folder).run([Document(content="the cat")])["documents"])
+    info = store.store.info()
+    assert info is not None
+    assert info.distance == "dot"
+    (found,) = BicrossRetriever(store, folder, None).run("the cat")["documents"]
+    (nearest,) = BicrossEmbeddingRetriever(store).run(BicrossTextEmbedder(folder).run("the cat")["embedding"])[
+        "documents"
+    ]
+    assert found.score == pytest.approx(nearest.score)
+    assert found.score > 1.5

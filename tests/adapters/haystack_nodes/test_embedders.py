@@ -105,10 +105,10 @@ def test_the_document_embedder_names_its_sibling(bi_folder: Path, wrong: object)
 
 
 def test_an_embedding_is_a_list_that_keeps_its_origin() -> None:
-    vector = Embedding([1.0, 2.0], "f", "m", "r")
+    vector = Embedding([1.0, 2.0], "f", "m", "r", "dot")
     for copied in (copy.copy(vector), copy.deepcopy(vector), pickle.loads(pickle.dumps(vector))):
         assert copied == [1.0, 2.0]
-        assert (copied.fingerprint, copied.model, copied.revision) == ("f", "m", "r")
+        assert (copied.fingerprint, copied.model, copied.revision, copied.similarity) == ("f", "m", "r", "dot")
 
 
 def test_the_origin_travels_through_a_pipeline(bi_folder: Path, documents: list[Document]) -> None:

@@ -13,6 +13,7 @@ class Embedding(list[float]):
     :param fingerprint: Document fingerprint of the encoder whose documents it can be compared with; None: unknown.
     :param model: Name or folder of that encoder.
     :param revision: Its revision.
+    :param similarity: How that encoder compares vectors: "cosine" or "dot".
     """
 
     def __init__(
@@ -21,16 +22,18 @@ class Embedding(list[float]):
         fingerprint: str | None = None,
         model: str | None = None,
         revision: str | None = None,
+        similarity: str | None = None,
     ) -> None:
         super().__init__(values)
         self.fingerprint = fingerprint
         self.model = model
         self.revision = revision
+        self.similarity = similarity
 
     @classmethod
     def like(cls, values: Iterable[float], other: Embedding) -> Self:
         """A vector of the same origin as another one."""
-        return cls(values, other.fingerprint, other.model, other.revision)
+        return cls(values, other.fingerprint, other.model, other.revision, other.similarity)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         # Floats never change: a pipeline's copies need not go through them one by one.

@@ -13,6 +13,7 @@ from haystack.utils import Secret
 
 from bicross.errors import BicrossWarning, ConfigurationError, FingerprintMismatchError
 from bicross.stores import QdrantStore
+from bicross.stores.schema import Header
 from haystack_integrations.common.bicross.embedding import Embedding, origin
 from haystack_integrations.common.bicross.node import OnFirstUse, arguments
 
@@ -28,7 +29,7 @@ class BoundCollection:
         *,
         url: str | None = None,
         collection: str = "default",
-        similarity: Literal["cosine", "dot"] = "cosine",
+        similarity: Literal["cosine", "dot"] | None = None,
         api_key: Secret | None = None,
         timeout: float = 60.0,
         hnsw_ef: int = 256,
@@ -43,7 +44,7 @@ class BoundCollection:
             path nor url: a temporary folder, gone with this object.
         :param url: Address of a Qdrant server, with http:// or https://.
         :param collection: Name of the collection.
-        :param similarity: How a new collection compares embeddings.
+        :param similarity: How a new collection compares embeddings; None: as the model that made them, else "cosine".
         :param api_key: The server's key; resolved when the store is opened.
         :param timeout: How long a request, and trying it again, may take. **Unit:** seconds.
         :param hnsw_ef: How many candidates the approximate index looks at; more is slower and misses less.
@@ -62,7 +63,7 @@ class BoundCollection:
         self.path = None if path is None else str(path)
         self.url = url
         self.collection = collection
-        self.similarity: Literal["cosine", "dot"] = similarity
+        self.similarity: Literal["cosine", "dot"] | None = similarity
         self.api_key = api_key
         self.timeout = timeout
         self.hnsw_ef = hnsw_ef
@@ -72,7 +73,7 @@ class BoundCollection:
         self.vector_name = vector_name
         self._stores = OnFirstUse(self._open, _close)
         self._writing = threading.Lock()
-        self._verified: set[str] = set()
+        self._verified: dict[str, Header] = {}
 
     @property
     def store(self) -> QdrantStore:
@@ -97,7 +98,6 @@ class BoundCollection:
         """Release the collection; the next use opens it again. A temporary one stays as long as this object."""
         if self.url is not None or self.path not in (None, ":memory:"):
             self._stores.close()
-        self._verified.clear()
 
     def _open(self) -> tuple[QdrantStore, QdrantStore]:
         place: dict[str, Any] = {"path": self.path or ":memory:"}
@@ -112,11 +112,14 @@ class BoundCollection:
         """Create the collection for the model that made the embeddings, or check that it is that model's."""
         found = {made_by.fingerprint: made_by for made_by in (origin(document.embedding) for document in documents)}
         for made_by in found.values():
-            self._bind_to(made_by, dimension, self.similarity)
-        if None in found and (info := self.store.info()) is not None and info.fingerprint is not None:
+            header = self.store.header()
+            known = self.similarity or made_by.similarity or (header.distance if header else None)
+            self._bind_to(made_by, dimension, known or "cosine")
+        header = self.store.header()
+        if None in found and header is not None and header.fingerprint is not None:
             warnings.warn(
-                f"Embeddings that don't say which model made them go into collection {info.name!r}, which holds those "
-                f"of {info.model!r}. Searches are right only if it was the same model.",
+                f"Embeddings that don't say which model made them go into collection {self.collection!r}, which holds "
+                f"those of {header.model!r}. Searches are right only if it was the same model.",
                 BicrossWarning,
                 stacklevel=4,
             )
@@ -132,26 +135,26 @@ class BoundCollection:
 
     def _origin(self) -> Embedding:
         """The model that the collection is bound to."""
-        info = self.store.info()
-        return Embedding() if info is None else Embedding((), info.fingerprint, info.model, info.revision)
+        header = self.store.header()
+        if header is None:
+            return Embedding()
+        return Embedding((), header.fingerprint, header.model, header.revision, header.distance)
 
     def _verify(self, query_embedding: Sequence[float]) -> None:
-        """Refuse a query that another model embedded than the Documents; asked once for each model."""
-        made_by = origin(query_embedding)
-        if made_by.fingerprint is None or made_by.fingerprint in self._verified:
+        """Refuse a query that another model embedded than the Documents; asked once for each state of the two."""
+        made_by, header = origin(query_embedding), self.store.header()
+        if made_by.fingerprint is None or header is None or header.fingerprint is None:
             return
-        info = self.store.info()
-        if info is None:
+        if self._verified.get(made_by.fingerprint) == header:
             return
-        if info.fingerprint is not None:
-            try:
-                self._bind_to(made_by, len(query_embedding), info.distance)
-            except FingerprintMismatchError as error:
-                raise FingerprintMismatchError(
-                    f"{error} If it is the same model, and the documents were embedded with a prefix of their own, "
-                    "give the query's embedder a prefix, too ('' is one)."
-                ) from error
-        self._verified.add(made_by.fingerprint)
+        try:
+            self._bind_to(made_by, len(query_embedding), header.distance)
+        except FingerprintMismatchError as error:
+            raise FingerprintMismatchError(
+                f"{error} If it is the same model, and the documents were embedded with a prefix of their own, give "
+                "the query's embedder a prefix, too ('' is one)."
+            ) from error
+        self._verified[made_by.fingerprint] = header
 
 
 def _close(stores: tuple[QdrantStore, QdrantStore]) -> None:

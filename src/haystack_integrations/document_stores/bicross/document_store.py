@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 from haystack import Document
@@ -54,6 +54,17 @@ class BicrossDocumentStore(SynchronousStore):
     async def filter_documents_async(self, filters: dict[str, Any] | None = None) -> list[Document]:
         """See `filter_documents`."""
         return await self.off_loop(self.filter_documents, filters)
+
+    async def search_async(
+        self,
+        query_embedding: Sequence[float],
+        top_k: int = 10,
+        filters: dict[str, Any] | None = None,
+        score_threshold: float | None = None,
+        return_embedding: bool = False,
+    ) -> list[Document]:
+        """See `search`."""
+        return await self.off_loop(self.search, query_embedding, top_k, filters, score_threshold, return_embedding)
 
     async def get_documents_by_id_async(self, document_ids: list[str]) -> list[Document]:
         """See `get_documents_by_id`."""

@@ -149,7 +149,6 @@ class SynchronousStore(BoundCollection):
                 store.drop()
             else:
                 store.delete(list(store.ids()))
-        self._verified.clear()
 
     @haystack_errors()
     def delete_by_filter(self, filters: dict[str, Any]) -> int:

@@ -122,11 +122,10 @@ class BicrossDocumentEmbedder(Node):
             vectors, encoded, truncated = self._encode(encoder, fingerprint, texts)
             tags.update(texts=len(texts), encoded=encoded, truncated=truncated)
             tags.update(model=encoder.name, fingerprint=fingerprint)
+        made_by = Embedding((), fingerprint, encoder.name, encoder.revision, encoder.similarity_name)
         rows = iter(vectors.tolist())
         embedded = [
-            document
-            if item is None
-            else replace(document, embedding=Embedding(next(rows), fingerprint, encoder.name, encoder.revision))
+            document if item is None else replace(document, embedding=Embedding.like(next(rows), made_by))
             for document, item in zip(documents, found, strict=True)
         ]
         meta = {"model": encoder.name, "fingerprint": fingerprint, "embedded": len(texts), "encoded": encoded}

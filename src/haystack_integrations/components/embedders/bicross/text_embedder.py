@@ -105,7 +105,7 @@ class BicrossTextEmbedder(Node):
         # With a prefix of its own, nothing tells which prefix the documents got: left unchecked.
         partner = encoder.fingerprint("document", normalize=normalize) if self.prefix is None else None
         return {
-            "embedding": Embedding(vector.tolist(), partner, encoder.name, encoder.revision),
+            "embedding": Embedding(vector.tolist(), partner, encoder.name, encoder.revision, encoder.similarity_name),
             "meta": {"model": encoder.name, "fingerprint": fingerprint, "truncated": int(cut)},
         }
 
