@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 STORE ?= .bicross
+# Asked by `make demo DOCS=folder`.
+QUERY ?= where do I begin?
 # Documentation that every environment of this project has: some 5,000 passages of docstrings.
 DEMO_MODULES ?= numpy json re os shutil pathlib collections datetime random subprocess csv string textwrap functools \
 	contextlib glob fnmatch tempfile zipfile statistics heapq bisect difflib
@@ -14,7 +16,8 @@ DEMO_MODULES ?= numpy json re os shutil pathlib collections datetime random subp
 demo: $(VENV)/.ready
 ifdef DOCS
 	$(BIN)/bicross index "$(DOCS)" --store $(STORE) --collection docs --source docs
-	@echo; echo 'Search it: $(BIN)/bicross search "your question" --store $(STORE) --collection docs'
+	$(BIN)/bicross search --store $(STORE) --collection docs --top-k 5 "$(QUERY)"
+	@echo 'Search it yourself: $(BIN)/bicross search "your question" --store $(STORE) --collection docs'
 else
 	$(BIN)/bicross index --python $(DEMO_MODULES) --store $(STORE)
 	$(BIN)/bicross search --store $(STORE) --top-k 5 \

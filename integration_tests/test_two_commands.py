@@ -32,5 +32,9 @@ def test_the_demo_takes_a_folder(tmp_path: Path) -> None:
     docs = tmp_path / "docs"
     docs.mkdir()
     (docs / "note.md").write_text("# Kitchen\n\nMilk goes into the fridge.\n")
-    assert "1 new" in demo(tmp_path / "store", f"DOCS={docs}")
-    assert " 0 encoded in" in demo(tmp_path / "store", f"DOCS={docs}")
+    first = demo(tmp_path / "store", f"DOCS={docs}")
+    assert "1 new" in first
+    assert "where do I begin?" in first
+    second = demo(tmp_path / "store", f"DOCS={docs}", "QUERY=where does milk go?")
+    assert " 0 encoded in" in second
+    assert "Milk goes into the fridge." in second
