@@ -162,9 +162,11 @@ class SynchronousStore(BoundCollection):
         for store in self._stores.get():
             for ids in _parts(iter(list(store.ids(filters)))):
                 stamps = store.stamps(ids)
+                by_sync: dict[str | None, list[Passage]] = {}
                 for passage in store.get(ids):
                     stamp = stamps.get(passage.id)
-                    updated += store.set_payload([with_meta(passage, meta)], sync=stamp.sync if stamp else None)
+                    by_sync.setdefault(stamp.sync if stamp else None, []).append(with_meta(passage, meta))
+                updated += sum(store.set_payload(group, sync=sync) for sync, group in by_sync.items())
         return updated
 
     def optimize(self) -> bool:
