@@ -1,0 +1,72 @@
+"""What we save loads in sentence-transformers 5.3, which knows only the older key set, with equal numbers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from tiny_models import write_bi_encoder, write_cross_encoder, write_json
+
+from bicross import BiEncoder, CrossEncoder
+
+VERSION = "5.3.0"
+TEXTS = ["", "the cat sits", "a dog . " * 20, "zebra 中"]
+READER = """
+import sys
+import numpy as np
+import sentence_transformers
+from sentence_transformers import CrossEncoder, SentenceTransformer
+assert sentence_transformers.__version__ == sys.argv[1], sentence_transformers.__version__
+folder, texts = sys.argv[2], sys.argv[3:]
+for name in ("minilm", "cls", "last"):
+    np.save(f"{folder}/{name}.npy", SentenceTransformer(f"{folder}/{name}", device="cpu").encode(texts))
+towers = SentenceTransformer(f"{folder}/towers", device="cpu")
+np.save(f"{folder}/query.npy", towers.encode_query(texts))
+np.save(f"{folder}/document.npy", towers.encode_document(texts))
+np.save(f"{folder}/cross.npy", CrossEncoder(f"{folder}/cross", device="cpu").predict([("the cat", t) for t in texts]))
+"""
+
+
+def two_towers(folder: Path) -> Path:
+    write_bi_encoder(folder / "q", seed=5)
+    write_bi_encoder(folder / "d", seed=6)
+    prefix = "sentence_transformers.models."
+    types = {
+        f"{tower}{path}": prefix + kind
+        for tower in "qd"
+        for path, kind in (("", "Transformer"), ("/1_Pooling", "Pooling"))
+    }
+    structure = {"query": ["q", "q/1_Pooling"], "document": ["d", "d/1_Pooling"]}
+    write_json(folder / "router_config.json", {"types": types, "structure": structure, "parameters": {}})
+    write_json(folder / "modules.json", [{"idx": 0, "name": "0", "path": "", "type": prefix + "Router"}])
+    return folder
+
+
+def test_saved_checkpoints_load_there(tmp_path: Path) -> None:
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    subprocess.run([*pip, "--target", tmp_path / "site", f"sentence-transformers=={VERSION}"], check=True)
+    models = {
+        "minilm": BiEncoder.load("starter"),
+        "cls": BiEncoder.load(write_bi_encoder(tmp_path / "a", pooling={"pooling_mode_cls_token": True})),
+        "last": BiEncoder.load(
+            write_bi_encoder(tmp_path / "b", pooling={"pooling_mode_lasttoken": True}, normalize=False)
+        ),
+        "towers": BiEncoder.load(two_towers(tmp_path / "t")),
+    }
+    cross = CrossEncoder.load(write_cross_encoder(tmp_path / "c", activation="torch.nn.modules.linear.Identity"))
+    for name, model in models.items():
+        model.save(tmp_path / "saved" / name)
+    cross.save(tmp_path / "saved" / "cross")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "site"), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-c", READER, VERSION, str(tmp_path / "saved"), *TEXTS]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    expected = {name: models[name].encode_document(TEXTS) for name in ("minilm", "cls", "last")}
+    expected["query"] = models["towers"].encode_query(TEXTS)
+    expected["document"] = models["towers"].encode_document(TEXTS)
+    expected["cross"] = cross.predict([("the cat", text) for text in TEXTS])
+    for name, vectors in expected.items():
+        np.testing.assert_allclose(np.load(tmp_path / "saved" / f"{name}.npy"), vectors, atol=1e-5)
