@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from tiny_models import write_bi_encoder, write_cross_encoder, write_json
 
 from bicross import BiEncoder, CrossEncoder
+from tiny_models import write_bi_encoder, write_cross_encoder, write_json
 
 VERSION = "5.3.0"
 TEXTS = ["", "the cat sits", "a dog . " * 20, "zebra 中"]
