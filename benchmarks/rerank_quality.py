@@ -140,7 +140,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", required=True, help="name:split:queries")
     parser.add_argument("--scratch", type=Path, default=here / ".bicross" / "rerank_quality")
     parser.add_argument("--precision", default="auto")
-    parser.add_argument("--out", type=Path, default=here / "benchmarks" / "rerank_quality.json")
+    parser.add_argument("--out", type=Path, default=here / "benchmarks" / "results" / "rerank_quality.json")
     arguments = parser.parse_args()
     arguments.scratch.mkdir(parents=True, exist_ok=True)
     bi = BiEncoder.load(arguments.bi, precision=arguments.precision)
