@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import functools
 import json
-import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,7 +101,7 @@ def trainer_step_counter(monkeypatch: pytest.MonkeyPatch, *, stop_at: int) -> di
     @functools.wraps(forward)  # the Trainer looks at the signature
     def counted(self, *args, **kwargs):
         if count["taken"] == stop_at:
-            signal.raise_signal(signal.SIGINT)
+            raise KeyboardInterrupt
         count["taken"] += 1
         return forward(self, *args, **kwargs)
 
