@@ -19,6 +19,7 @@ from sentence_transformers.sentence_transformer.modules import (
     StaticEmbedding,
     Transformer,
 )
+from tokenizers import Tokenizer
 
 from bicross import BiEncoder, CrossEncoder
 from tiny_models import write_bi_encoder, write_cross_encoder
@@ -130,7 +131,8 @@ def test_two_towers_of_different_weights_and_architectures(tmp_path: Path) -> No
 
 def test_a_static_query_tower(tmp_path: Path) -> None:
     large = Transformer(str(write_bi_encoder(tmp_path / "d", seed=6)))
-    static = StaticEmbedding(large.tokenizer, embedding_dim=32)
+    # A tokenizer of its own: the transformer's would pad the static tower's texts.
+    static = StaticEmbedding(Tokenizer.from_file(str(tmp_path / "d" / "tokenizer.json")), embedding_dim=32)
     router = Router.for_query_document([static], [large, Pooling(32, "mean")])
     check_two_towers(SentenceTransformer(modules=[router], device="cpu"), tmp_path)
 
