@@ -32,8 +32,8 @@ class QdrantStore(Store):
         collection: Name of the collection: letters, digits, ``_``, ``-``, ``.``.
         api_key: The server's key; shown nowhere. Over plain http it is sent to this machine only.
         timeout: How long a request, and trying it again, may take. **Unit:** seconds.
-        hnsw_ef: How many candidates the approximate index looks at; more is slower and misses less. On real text
-            vectors 256 finds 99.3 % of the exact top 100.
+        hnsw_ef: How many candidates the approximate index looks at; more is slower and misses less. On 101,352
+            sentences 256 found 98.2 % of the exact top 100.
         text_key: Field of the payload that holds the text, in a collection that another program filled; dots lead into
             objects. The layouts of qdrant-haystack and langchain-qdrant are recognised without it.
         title_key: Field that holds the title.
@@ -53,7 +53,7 @@ class QdrantStore(Store):
         collection: str = "default",
         api_key: str | None = None,
         timeout: float = 60.0,
-        hnsw_ef: int = 256,
+        hnsw_ef: int = 512,
         text_key: str | None = None,
         title_key: str | None = None,
         meta_key: str | None = None,
