@@ -59,10 +59,10 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.test-ready: $(VENV)/.ready
-	$(PIP) pytest hypothesis
+	$(PIP) pytest hypothesis sentence-transformers
 	touch $@
 
 $(VENV)/.check-ready: $(VENV)/.test-ready
-	$(PIP) ruff mypy sentence-transformers build langchain-tests langchain-classic langchain-qdrant pytest-asyncio \
+	$(PIP) ruff mypy build langchain-tests langchain-classic langchain-qdrant pytest-asyncio \
 		qdrant-haystack sentence-transformers-haystack
 	touch $@

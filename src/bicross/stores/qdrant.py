@@ -53,7 +53,7 @@ class QdrantStore(Store):
         collection: str = "default",
         api_key: str | None = None,
         timeout: float = 60.0,
-        hnsw_ef: int = 512,
+        hnsw_ef: int = 1024,
         text_key: str | None = None,
         title_key: str | None = None,
         meta_key: str | None = None,

@@ -32,7 +32,7 @@ class BoundCollection:
         similarity: Literal["cosine", "dot"] | None = None,
         api_key: Secret | None = None,
         timeout: float = 60.0,
-        hnsw_ef: int = 512,
+        hnsw_ef: int = 1024,
         text_key: str | None = None,
         title_key: str | None = None,
         meta_key: str | None = None,
