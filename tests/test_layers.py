@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src"
 
-BASE = {"types", "errors", "progress", "pool", "lifecycle"}
+BASE = {"types", "errors", "progress", "pool", "lifecycle", "lazy"}
 ENCODING = BASE | {"encoding"}
 STORES = BASE | {"stores", "caches"}
 MODELS = ENCODING | {"bi_encoder", "cross_encoder"}
@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "errors": set(),
     "progress": set(),
     "lifecycle": set(),
+    "lazy": set(),
     "pool": set(),
     "caches": BASE,
     "encoding": ENCODING,

@@ -159,7 +159,7 @@ def test_what_was_added_belongs_to_no_sync(store: ExactStore, encoder: CountingE
 
 @pytest.mark.parametrize("own", [None, "web", ["x"], 7])
 def test_meta_of_ones_own_deletes_nothing(store: ExactStore, encoder: CountingEncoder, own: object) -> None:
-    passages = [replace(passage, meta={"source_id": own}) for passage in PASSAGES[:4]] + PASSAGES[4:6]
+    passages = [replace(passage, meta={"source_id": own, "split_count": 9}) for passage in PASSAGES[:4]] + PASSAGES[4:6]
     retriever = TwoStageRetriever(encoder, store)
     retriever.index(passages, source="a")
     report = retriever.index([replace(passages[0], text="another text")], source="a")

@@ -125,20 +125,17 @@ def compare(store: Store, incoming: Incoming, source: str | None, *, delete_miss
     if source is None:
         return plan
     mine = {"field": "sync", "operator": "==", "value": source}
+    surplus = {id for id in _left_pieces(store, plan, mine) if id not in incoming.passages}
+    plan.surplus = sorted(surplus)
     if delete_missing:
-        plan.missing = [id for id in store.ids(mine) if id not in incoming.passages]
-    plan.surplus = [id for id in _left_pieces(store, plan, mine) if id not in incoming.passages]
-    plan.missing = [id for id in plan.missing if id not in set(plan.surplus)]
+        plan.missing = [id for id in store.ids(mine) if id not in incoming.passages and id not in surplus]
     return plan
 
 
 def _left_pieces(store: Store, plan: Plan, mine: dict[str, Any]) -> Iterator[str]:
     """Pieces, as `readers.split` names them, of documents of which something changed."""
     # The number of pieces is in the meta of each, so a document that became shorter shows in the others.
-    documents = {
-        passage.meta["source_id"] if "split_count" in passage.meta else passage.id
-        for passage in plan.changed + plan.moved
-    }
+    documents = {_document_of(passage) for passage in plan.changed + plan.moved}
     for part in _parts(sorted(documents), _COMPARED):
         pieces = {"field": "meta.source_id", "operator": "in", "value": list(part)}
         split = {"field": "meta.split_count", "operator": ">", "value": 1}
@@ -146,6 +143,12 @@ def _left_pieces(store: Store, plan: Plan, mine: dict[str, Any]) -> Iterator[str
             document, _, number = id.rpartition("#")
             if document in documents and number.isdigit():
                 yield id
+
+
+def _document_of(passage: Passage) -> str:
+    """The document that a passage is a piece of, where `readers.split` made it; else its own id."""
+    document = passage.meta.get("source_id")
+    return document if isinstance(document, str) and "split_count" in passage.meta else passage.id
 
 
 def carry_out(

@@ -77,10 +77,10 @@ def load_bi_encoder(info: CollectionInfo | None, model: str | None, precision: s
     encoder = BiEncoder.load(info.model, revision=info.revision, precision=precision, device=device)
     if encoder.dimension <= info.dimension:
         return encoder
-    encoder.close()  # it was filled with the leading dimensions alone
-    return BiEncoder.load(
-        info.model, revision=info.revision, precision=precision, device=device, truncate_dim=info.dimension
-    )
+    with encoder:  # open until the second has its share of the weights
+        return BiEncoder.load(  # it was filled with the leading dimensions alone
+            info.model, revision=info.revision, precision=precision, device=device, truncate_dim=info.dimension
+        )
 
 
 def show_warnings_plainly() -> None:

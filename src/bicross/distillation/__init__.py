@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from bicross.lazy import lazy_names
 
 if TYPE_CHECKING:
     from bicross.distillation.candidates import Candidates, mine_candidates
@@ -33,9 +34,4 @@ __all__ = [
     "train_reranker",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'bicross.distillation' has no attribute {name!r}")
-    return getattr(import_module(home), name)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from tokenizers import Tokenizer
+
+from bicross.encoding.saving import write_json
 
 _IDENTITY = "torch.nn.modules.linear.Identity"
 
@@ -78,9 +79,9 @@ def write_model(folder: Path, model: Any, tokenizer: Tokenizer, *, max_length: i
     }
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    _write_json(folder / "config.json", config)
-    _write_json(folder / "bicross.json", extras)
-    _write_json(folder / "tokenizer_config.json", _tokenizer_config(tokenizer, max_length))
+    write_json(folder / "config.json", config)
+    write_json(folder / "bicross.json", extras)
+    write_json(folder / "tokenizer_config.json", _tokenizer_config(tokenizer, max_length))
     (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
     weights = {name: value.detach().cpu().half().contiguous() for name, value in model.state_dict().items()}
     part = folder / "model.safetensors.part"
@@ -104,7 +105,3 @@ def _tokenizer_config(tokenizer: Tokenizer, max_length: int) -> dict[str, Any]:
         "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
         **known,
     }
-
-
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -9,6 +9,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from bicross.encoding.backends.torch import pick_precision
 from bicross.encoding.batching import pad, plan_batches
 from bicross.types import Floats
 
@@ -18,10 +19,7 @@ _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 def has_bf16() -> bool:
     """Whether this machine multiplies in bfloat16 natively, so that using it saves time."""
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported())
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return pick_precision("auto", "cuda" if torch.cuda.is_available() else "cpu") == "bfloat16"
 
 
 def pack(

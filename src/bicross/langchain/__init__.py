@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bicross.errors import MissingExtraError
+from bicross.lazy import lazy_names
 
 if TYPE_CHECKING:
     from bicross.langchain.embeddings import BicrossEmbeddings
@@ -38,13 +38,4 @@ __all__ = [
     "RerankerScorer",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'bicross.langchain' has no attribute {name!r}")
-    return getattr(import_module(home), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

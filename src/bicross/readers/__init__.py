@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from bicross.lazy import lazy_names
 
 if TYPE_CHECKING:
     from bicross.readers.reader import read
@@ -22,13 +23,4 @@ _HOMES = {
 
 __all__ = ["Document", "Heading", "Reading", "Skipped", "read", "split"]
 
-
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'bicross.readers' has no attribute {name!r}")
-    return getattr(import_module(home), name)
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import weakref
-from types import TracebackType
-from typing import Self
 
 from bicross.errors import ClosedError, ForkedProcessError
+from bicross.lifecycle import Closing
 from bicross.stores import inputs
 from bicross.stores.transport import Transport
 
 
-class Opened:
+class Opened(Closing):
     """Holds a transport and hands it out while that may be used."""
 
     def __init__(self, transport: Transport, collection: str, hnsw_ef: int) -> None:
@@ -54,14 +53,6 @@ class Opened:
         """Release the collection. Closing twice is fine."""
         self._closed = True
         self._finalizer()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _ready(self) -> Transport:
         """The transport, if this process may use it."""
