@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from machine import machine
+from common import machine, write_report
 from qdrant_client import QdrantClient
 
 from bicross import ExactStore, Passage, QdrantStore, TwoStageRetriever
@@ -174,8 +174,7 @@ def main() -> None:
     if options.out:
         packages = ("haystack-ai", "langchain-core", "qdrant-client")
         report = {"calls": CALLS, "delay_ms": DELAY * 1e3, "machine": machine(*packages), "results": rows}
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        write_report(report, options.out)
 
 
 if __name__ == "__main__":

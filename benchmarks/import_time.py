@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-from machine import machine
+from common import machine
 
 ROUNDS = 9
 CODE = {"nothing": "pass", "bicross": "import bicross", "sentence_transformers": "import sentence_transformers"}

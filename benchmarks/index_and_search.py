@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import tempfile
 import time
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import machine
+from common import data_folder, machine, write_report
 from qdrant_client import QdrantClient, models
 from sentence_transformers import SentenceTransformer
 
@@ -145,8 +144,7 @@ def measure(find: Callable[[Any], list[str]], asked: Any, truth: list[set[str]])
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = Path(os.environ.get("BICROSS_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
-    parser.add_argument("--data", type=Path, default=default)
+    parser.add_argument("--data", type=Path, default=data_folder())
     parser.add_argument("--out", type=Path)
     parser.add_argument("--sample", type=int, default=4_096, help="passages a round")
     parser.add_argument("--rounds", type=int, default=3)
@@ -161,11 +159,8 @@ def main() -> None:
     report: dict[str, Any] = {"machine": machine(*packages)}
     report["index"] = throughput(passages, arguments.sample, arguments.rounds)
     report["search"] = search(passages, queries, peer_queries=100)
-    text = json.dumps(report, indent=2)
-    print(text)
-    if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(text + "\n", encoding="utf-8")
+    print(json.dumps(report, indent=2))
+    write_report(report, arguments.out)
 
 
 if __name__ == "__main__":

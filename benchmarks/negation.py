@@ -11,13 +11,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import machine
+from common import data_folder, machine, write_report
 
 from bicross import BiEncoder, CrossEncoder
 
@@ -45,8 +44,7 @@ def summary(rows: list[dict[str, Any]], right: np.ndarray) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = Path(os.environ.get("BICROSS_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
-    parser.add_argument("--data", type=Path, default=default)
+    parser.add_argument("--data", type=Path, default=data_folder())
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     path = arguments.data / "probes" / "semantoneg.jsonl"
@@ -68,11 +66,8 @@ def main() -> None:
         "bi_encoder": summary(rows, by_vector),
         "cross_encoder": summary(rows, by_score),
     }
-    text = json.dumps(report, indent=2)
-    print(text)
-    if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(text + "\n", encoding="utf-8")
+    print(json.dumps(report, indent=2))
+    write_report(report, arguments.out)
 
 
 if __name__ == "__main__":

@@ -12,15 +12,13 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
-import platform
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import ir_measures
 import numpy as np
-import torch
+from common import data_folder, machine, write_report
 from ir_measures import Qrel, R, ScoredDoc, nDCG
 
 from bicross import BiEncoder, CrossEncoder
@@ -117,24 +115,11 @@ def evaluate(data: dict[str, Any], weight: float) -> dict[str, Any]:
     }
 
 
-def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    known = torch.cpu.get_capabilities()
-    sets = [name for name in ("avx2", "avx512_f", "avx512_vnni", "avx512_bf16", "amx_bf16") if known.get(name)]
-    return {
-        "processor": known.get("cpu_name", platform.processor()),
-        "threads": torch.get_num_threads(),
-        "instruction_sets": sets,
-        "torch": torch.__version__,
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-    }
-
-
 def main() -> None:
     """Reads the command line, measures, writes the JSON after every set."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     here = Path(__file__).resolve().parents[1]
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("BICROSS_DATA", here.parent / "shared/data")))
+    parser.add_argument("--data", type=Path, default=data_folder())
     parser.add_argument("--model", default="starter")
     parser.add_argument("--bi", default="starter")
     parser.add_argument("--sets", nargs="+", required=True, help="name:split:queries")
@@ -147,7 +132,7 @@ def main() -> None:
     cross = CrossEncoder.load(arguments.model, precision=arguments.precision)
     report: dict[str, Any] = {
         "date": date.today().isoformat(),
-        "machine": machine(),
+        "machine": machine("torch", "transformers"),
         "precision": arguments.precision,
         "settings": {"candidates": CANDIDATES, "seed": SEED, "stage1_weight": cross.stage1_weight},
         "models": {"bi_encoder": bi.document_fingerprint, "cross_encoder": cross.fingerprint},
@@ -157,7 +142,7 @@ def main() -> None:
         name, split, count = spec.split(":")
         data = scored(arguments, name, split, int(count), bi, cross)
         report["sets"][f"{name}/{split}"] = evaluate(data, cross.stage1_weight)
-        arguments.out.write_text(json.dumps(report, indent=2) + "\n")
+        write_report(report, arguments.out)
         print(spec, json.dumps(report["sets"][f"{name}/{split}"]), flush=True)
 
 

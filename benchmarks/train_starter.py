@@ -12,9 +12,10 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 from dataclasses import asdict
 from pathlib import Path
+
+from common import data_folder
 
 from bicross.distillation.extracted import extract_halves
 from bicross.distillation.labels import Labels, read_labels
@@ -67,8 +68,7 @@ def train(
 def main() -> None:
     """Reads the command line and trains."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    here = Path(__file__).resolve().parents[1]
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("BICROSS_DATA", here.parent / "shared/data")))
+    parser.add_argument("--data", type=Path, default=data_folder())
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--run-folder", type=Path, help="default: OUT.run")
     arguments = parser.parse_args()
