@@ -244,17 +244,16 @@ class TwoStageRetriever:
         found = self.retrieve(query, wanted, filter=filter, observer=observer)
         milliseconds = dict(found.milliseconds)
         reranked = Reranked(list(found.hits))
-        if self.second_stage is not None:
+        if self.second_stage is None:
+            hits = [hit for hit in found if score_threshold is None or hit.score >= score_threshold]
+            unscored = 0
+        else:
             before = time.perf_counter()
             reranked = self.second_stage.rerank(
                 query, found.hits, deadline=_deadline(started, budget_ms), windows=windows, observer=observer
             )
             milliseconds["rerank"] = (time.perf_counter() - before) * 1e3
-        hits, unscored = reranked.hits, 0
-        if score_threshold is not None:
-            judged = hits if self.second_stage is None else [hit for hit in hits if hit.rerank_score is not None]
-            unscored = len(hits) - len(judged)
-            hits = [hit for hit in judged if hit.score >= score_threshold]
+            hits, unscored = reranked.above(score_threshold)
         hits = hits[:top_k]
         if context:
             hits = [self._with_context(hit, context) for hit in hits]

@@ -33,6 +33,17 @@ class Reranked:
     scored: int = 0
     truncated: int = 0
 
+    def above(self, threshold: float | None) -> tuple[list[Hit], int]:
+        """The hits with at least this final score, and how many are left out because they weren't scored.
+
+        Args:
+            threshold: **Unit:** that of the cross-encoder's scores. None: all hits, scored or not.
+        """
+        if threshold is None:
+            return self.hits, 0
+        judged = [hit for hit in self.hits if hit.rerank_score is not None]
+        return [hit for hit in judged if hit.score >= threshold], len(self.hits) - len(judged)
+
 
 class SecondStage:
     """Reorders candidates; needs no store.

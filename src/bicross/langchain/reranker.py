@@ -76,9 +76,7 @@ class BicrossReranker(CrossFields, BaseDocumentCompressor):
         reranked = stage.rerank(
             query, candidates, deadline=deadline, windows=self.windows, observer=child_runs(callbacks)
         )
-        hits = reranked.hits
-        if self.score_threshold is not None:
-            hits = [hit for hit in hits if hit.rerank_score is not None and hit.rerank_score >= self.score_threshold]
+        hits, _ = reranked.above(self.score_threshold)
         return [_scored(given[int(hit.passage.id)], hit) for hit in hits[: self.top_n]]
 
     async def acompress_documents(

@@ -171,15 +171,13 @@ class BicrossRanker(Node):
             stage1_weight=_weight(chosen(stage1_weight, self.stage1_weight), candidates),
             observer=observer(query=query, documents=[item.text for item in texts.values()]),
         )
-        kept = reranked.hits
-        if threshold is not None:
-            kept = [hit for hit in kept if hit.rerank_score is not None and hit.score >= threshold]
+        kept, unscored = reranked.above(threshold)
         by_id = {document.id: document for document in candidates}
         meta = {"model": self.model, "fingerprint": stage.cross_encoder.fingerprint, "reranked": reranked.scored}
         meta |= {"truncated": reranked.truncated, "skipped": len(unique) - len(candidates)}
         return {
             "documents": [_to_document(by_id[hit.passage.id], hit, texts[hit.passage.id]) for hit in kept[:limit]],
-            "meta": {**meta, "unscored": 0 if threshold is None else len(candidates) - reranked.scored},
+            "meta": {**meta, "unscored": unscored},
         }
 
     @component.output_types(documents=list[Document], meta=dict[str, Any])
