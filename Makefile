@@ -26,8 +26,9 @@ else
 	@echo 'Search it yourself: $(BIN)/bicross search "your question"'
 endif
 
+# By whole files: a fixture that loads a model for a file loads it once.
 test: $(VENV)/.test-ready
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest tests --numprocesses auto --dist loadfile
 
 check: lint types integration
 
@@ -59,7 +60,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.test-ready: $(VENV)/.ready
-	$(PIP) pytest hypothesis sentence-transformers
+	$(PIP) pytest pytest-xdist hypothesis sentence-transformers
 	touch $@
 
 $(VENV)/.check-ready: $(VENV)/.test-ready

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bicross.caches import VectorCache
-from bicross.errors import ClosedError, StoreError
+from bicross import caches
+from bicross.caches import ScoreCache, VectorCache
+from bicross.errors import ClosedError, InputError, StoreError
 from bicross.types import Floats
 
 
@@ -113,3 +114,49 @@ def test_a_file_that_is_no_cache_is_named(tmp_path: Path) -> None:
     (tmp_path / "vectors.sqlite").write_bytes(b"something else entirely" * 100)
     with pytest.raises(StoreError, match="remove the folder"):
         VectorCache(tmp_path).encode("f", ["cat"], Encoder())
+
+
+class Teacher:
+    def __init__(self) -> None:
+        self.calls: list[list[tuple[str, str]]] = []
+
+    def __call__(self, pairs: Sequence[tuple[str, str]]) -> Floats:
+        self.calls.append(list(pairs))
+        return np.array([len(query) - len(text) for query, text in pairs], np.float32)
+
+
+def test_no_pair_is_scored_twice(tmp_path: Path) -> None:
+    teacher = Teacher()
+    pairs = [("ab", "c"), ("a", "bc"), ("ab", "c")]
+    with ScoreCache(tmp_path) as cache:
+        assert cache.score("f", pairs, teacher).tolist() == [1, -1, 1]
+    with ScoreCache(tmp_path) as cache:
+        assert cache.score("f", [*pairs, ("abc", "")], teacher).tolist() == [1, -1, 1, 3]
+        assert (cache.hits, cache.misses, len(cache)) == (2, 1, 3)
+        assert cache.score("f", [], teacher).shape == (0,)
+    assert teacher.calls == [[("ab", "c"), ("a", "bc")], [("abc", "")]]
+
+
+def test_scores_before_an_error_are_kept_and_nan_never_is(tmp_path: Path) -> None:
+    teacher = Teacher()
+
+    def broken(pairs: Sequence[tuple[str, str]]) -> Floats:
+        return np.array([np.nan if text == "poison" else 1.0 for _, text in pairs], np.float32)
+
+    pairs = [("q", "a"), ("q", "b"), ("q", "poison"), ("q", "c")]
+    with ScoreCache(tmp_path) as cache:
+        with pytest.raises(InputError, match="nan for query 'q' and text 'poison'"):
+            cache.score("f", pairs, broken, batch_size=2)
+        assert len(cache) == 2
+        assert cache.score("f", pairs, teacher).tolist() == [1, 1, -5, 0]
+        with pytest.raises(InputError, match="one score for each of 1 pairs"):
+            cache.score("g", pairs[:1], lambda _: np.zeros((1, 2), np.float32))
+
+
+def test_a_million_pairs_are_looked_up_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(caches, "_LOOKED_UP", 3)
+    pairs = [("q", "t" * (i % 5)) for i in range(11)]
+    teacher = Teacher()
+    with ScoreCache(tmp_path) as cache:
+        assert cache.score("f", pairs, teacher).tolist() == [1 - i % 5 for i in range(11)]
+    assert sum(map(len, teacher.calls)) == 5

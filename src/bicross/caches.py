@@ -1,8 +1,8 @@
-"""Vectors by document fingerprint and text, on disk: what was encoded once is never encoded again.
+"""Vectors and scores on disk, by model fingerprint and text: what was computed once is never computed again.
 
-SQLite in write-ahead mode: a stored vector survives `kill -9`, and several processes may share the folder. The key is a
-SHA-256 over the fingerprint and the text, so that a changed model or prompt finds nothing of the old one; a checksum of
-the vector's bytes tells a damaged row, which is dropped and encoded anew.
+SQLite in write-ahead mode: a stored row survives `kill -9`, and several processes may share the folder. The key is a
+SHA-256 over the fingerprint and the texts, so that a changed model or prompt finds nothing of the old one; a checksum
+of the row's bytes tells a damaged one, which is dropped and computed anew.
 """
 
 from __future__ import annotations
@@ -14,30 +14,31 @@ import zlib
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from bicross.errors import ClosedError, StoreError
+from bicross.errors import ClosedError, InputError, StoreError
 from bicross.lifecycle import Closing
+from bicross.progress import progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bicross.types import Floats
 
-_FILE = "vectors.sqlite"
+Pair = tuple[str, str]
+
 _BATCH = 512
 _VARIABLES = 500
-_SCHEMA = "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL, check_sum INTEGER NOT NULL)"
+_LOOKED_UP = 65_536
+"""Pairs whose keys are held at once; a million pairs need no more."""
 
 
-class VectorCache(Closing):
-    """Vectors in a folder. Safe for threads and for several processes.
+class _Rows(Closing):
+    """Rows of float32 in one table of one file. Safe for threads and for several processes."""
 
-    Args:
-        folder: Where they are kept; created where it doesn't exist.
-    """
+    _kind: ClassVar[str]
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
@@ -48,43 +49,9 @@ class VectorCache(Closing):
         self._connection: sqlite3.Connection | None = None
         self._closed = False
 
-    def encode(
-        self,
-        fingerprint: str,
-        texts: Sequence[str],
-        encode: Callable[[Sequence[str]], Floats],
-        batch_size: int = _BATCH,
-    ) -> Floats:
-        """Vectors of texts: from the cache, or from `encode`, whose results are stored batch by batch.
-
-        Args:
-            fingerprint: Of the encoder, its role, and every option that changes a vector.
-            texts: What to encode. Equal texts are encoded once.
-            encode: Texts to vectors. **Shape:** (n,) → (n, dimension). Not called where everything is known.
-            batch_size: Texts of a call of `encode`: what a kill costs at most.
-
-        Returns:
-            float32. **Shape:** (len(texts), dimension).
-        """
-        keys = [_key(fingerprint, text) for text in texts]
-        found = self._read(list(dict.fromkeys(keys)))
-        unknown = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}
-        self.hits += len(set(keys)) - len(unknown)
-        self.misses += len(unknown)
-        wanted = list(unknown.items())
-        for start in range(0, len(wanted), batch_size):
-            batch = wanted[start : start + batch_size]
-            vectors = np.asarray(encode([text for _, text in batch]), dtype=np.float32)
-            new = {key: vector for (key, _), vector in zip(batch, vectors, strict=True)}
-            self._write(new)
-            found |= new
-        if not keys:
-            return np.asarray(encode([]), dtype=np.float32)
-        return np.stack([found[key] for key in keys])
-
     def __len__(self) -> int:
         with self._open() as connection:
-            return int(connection.execute("SELECT count(*) FROM vectors").fetchone()[0])
+            return int(connection.execute(f"SELECT count(*) FROM {self._kind}s").fetchone()[0])  # noqa: S608
 
     def close(self) -> None:
         """Close the file; twice is harmless."""
@@ -103,14 +70,18 @@ class VectorCache(Closing):
             try:
                 if self._connection is None:
                     self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-                    self._connection = sqlite3.connect(self.folder / _FILE, timeout=60.0, check_same_thread=False)
+                    file = self.folder / f"{self._kind}s.sqlite"
+                    self._connection = sqlite3.connect(file, timeout=60.0, check_same_thread=False)
                     self._connection.execute("PRAGMA journal_mode = WAL")
-                    self._connection.execute(_SCHEMA)
+                    self._connection.execute(
+                        f"CREATE TABLE IF NOT EXISTS {self._kind}s "
+                        f"(key BLOB PRIMARY KEY, {self._kind} BLOB NOT NULL, check_sum INTEGER NOT NULL)"
+                    )
                 yield self._connection
             except (sqlite3.Error, OSError) as error:
                 raise StoreError(
                     f"The cache in {str(self.folder)!r} can't be used: {error}. Free space, mend its permissions, or "
-                    "remove the folder: it holds nothing that can't be encoded again."
+                    "remove the folder: it holds nothing that can't be computed again."
                 ) from error
 
     def _read(self, keys: Sequence[bytes]) -> dict[bytes, Floats]:
@@ -120,7 +91,7 @@ class VectorCache(Closing):
             for start in range(0, len(keys), _VARIABLES):
                 part = keys[start : start + _VARIABLES]
                 marks = ",".join("?" * len(part))
-                query = f"SELECT key, vector, check_sum FROM vectors WHERE key IN ({marks})"  # noqa: S608  # only marks
+                query = f"SELECT key, {self._kind}, check_sum FROM {self._kind}s WHERE key IN ({marks})"  # noqa: S608
                 for key, blob, check_sum in connection.execute(query, part):
                     if zlib.crc32(key + blob) == check_sum:
                         found[key] = np.frombuffer(blob, dtype="<f4")
@@ -128,18 +99,145 @@ class VectorCache(Closing):
                         damaged.append((key,))
             if damaged:
                 with connection:
-                    connection.executemany("DELETE FROM vectors WHERE key = ?", damaged)
+                    connection.executemany(f"DELETE FROM {self._kind}s WHERE key = ?", damaged)  # noqa: S608
         self.dropped += len(damaged)
         return found
 
-    def _write(self, vectors: dict[bytes, Floats]) -> None:
-        rows = []
-        for key, vector in vectors.items():
-            blob = vector.astype("<f4").tobytes()
-            rows.append((key, blob, zlib.crc32(key + blob)))
+    def _write(self, rows: dict[bytes, Floats]) -> None:
+        blobs = []
+        for key, row in rows.items():
+            blob = row.astype("<f4").tobytes()
+            blobs.append((key, blob, zlib.crc32(key + blob)))
         with self._open() as connection, connection:
-            connection.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", rows)
+            connection.executemany(f"INSERT OR REPLACE INTO {self._kind}s VALUES (?, ?, ?)", blobs)  # noqa: S608
+
+    def _missing(self, keys: Sequence[bytes], found: dict[bytes, Floats]) -> dict[bytes, int]:
+        """Keys that weren't found, with the position of the first of each; counts both."""
+        missing: dict[bytes, int] = {}
+        for position, key in enumerate(keys):
+            if key not in found:
+                missing.setdefault(key, position)
+        self.hits += len(found)
+        self.misses += len(missing)
+        return missing
 
 
-def _key(fingerprint: str, text: str) -> bytes:
-    return hashlib.sha256(f"{fingerprint}\x00{text}".encode()).digest()
+class VectorCache(_Rows):
+    """Vectors in a folder, in the file ``vectors.sqlite``. Safe for threads and for several processes.
+
+    Args:
+        folder: Where they are kept; created where it doesn't exist.
+    """
+
+    _kind = "vector"
+
+    def encode(
+        self,
+        fingerprint: str,
+        texts: Sequence[str],
+        encode: Callable[[Sequence[str]], Floats],
+        batch_size: int = _BATCH,
+        *,
+        show_progress: bool | None = False,
+    ) -> Floats:
+        """Vectors of texts: from the cache, or from `encode`, whose results are stored batch by batch.
+
+        Args:
+            fingerprint: Of the encoder, its role, and every option that changes a vector.
+            texts: What to encode. Equal texts are encoded once.
+            encode: Texts to vectors. **Shape:** (n,) → (n, dimension). Not called where everything is known.
+            batch_size: Texts of a call of `encode`: what a kill costs at most.
+            show_progress: None: on a terminal, once it takes more than two seconds.
+
+        Returns:
+            float32. **Shape:** (len(texts), dimension).
+        """
+        keys = [_key(fingerprint, text) for text in texts]
+        found = self._read(list(dict.fromkeys(keys)))
+        missing = list(self._missing(keys, found).items())
+        with progress("encoding", len(missing), show_progress) as advance:
+            for start in range(0, len(missing), batch_size):
+                batch = missing[start : start + batch_size]
+                vectors = np.asarray(encode([texts[position] for _, position in batch]), dtype=np.float32)
+                new = {key: vector for (key, _), vector in zip(batch, vectors, strict=True)}
+                self._write(new)
+                found |= new
+                advance(len(batch))
+        if not keys:
+            return np.asarray(encode([]), dtype=np.float32)
+        return np.stack([found[key] for key in keys])
+
+
+class ScoreCache(_Rows):
+    """A scorer's raw scores of (query, text) pairs in a folder, in the file ``scores.sqlite``.
+
+    Safe for threads and for several processes.
+
+    Args:
+        folder: Where they are kept; created where it doesn't exist.
+    """
+
+    _kind = "score"
+
+    def score(
+        self,
+        fingerprint: str,
+        pairs: Sequence[Pair],
+        score: Callable[[Sequence[Pair]], Floats],
+        batch_size: int = _BATCH,
+        *,
+        show_progress: bool | None = False,
+    ) -> Floats:
+        """Scores of pairs: from the cache, or from `score`, whose results are stored batch by batch.
+
+        Args:
+            fingerprint: Of the scorer, before any activation; see `bicross.cross_encoder.raw_fingerprint`.
+            pairs: (query, text). Equal pairs are scored once.
+            score: Pairs to scores before any activation. **Shape:** (n,) → (n,). Not called where everything is known.
+            batch_size: Pairs of a call of `score`: what a kill costs at most.
+            show_progress: None: on a terminal, once it takes more than two seconds.
+
+        Returns:
+            float32. **Shape:** (len(pairs),).
+
+        Raises:
+            InputError: The scorer returned NaN or infinity, or another number of scores; names the pair.
+        """
+        scores = np.empty(len(pairs), dtype=np.float32)
+        with progress("scoring", len(pairs), show_progress) as advance:
+            for start in range(0, len(pairs), _LOOKED_UP):
+                part = pairs[start : start + _LOOKED_UP]
+                keys = [_key(fingerprint, *pair) for pair in part]
+                found = self._read(list(dict.fromkeys(keys)))
+                missing = list(self._missing(keys, found).items())
+                advance(len(part) - len(missing))
+                for first in range(0, len(missing), batch_size):
+                    batch = missing[first : first + batch_size]
+                    asked = [part[position] for _, position in batch]
+                    new = _checked(score(asked), asked)
+                    self._write({key: new[i : i + 1] for i, (key, _) in enumerate(batch)})
+                    found |= {key: new[i : i + 1] for i, (key, _) in enumerate(batch)}
+                    advance(len(batch))
+                scores[start : start + len(part)] = [found[key][0] for key in keys]
+        return scores
+
+
+def _checked(scores: Floats, pairs: Sequence[Pair]) -> Floats:
+    """A scorer's answer, once it is known to be one finite number for each pair."""
+    array = np.asarray(scores, dtype=np.float32)
+    if array.shape != (len(pairs),):
+        raise InputError(f"A scorer gives one score for each of {len(pairs)} pairs, got an array {array.shape}.")
+    if not np.isfinite(array).all():
+        position = int(np.flatnonzero(~np.isfinite(array))[0])
+        query, text = pairs[position]
+        raise InputError(
+            f"A scorer's scores must be finite, got {float(array[position])!r} for query {query!r:.80} and text "
+            f"{text!r:.80}. Nothing of this batch was kept; mend the scorer and run again."
+        )
+    return array
+
+
+def _key(fingerprint: str, *texts: str) -> bytes:
+    # Lengths keep a query and a text apart whatever they hold.
+    lengths = "".join(f"{len(text)}\x00" for text in texts[:-1])
+    return hashlib.sha256(f"{fingerprint}\x00{lengths}{''.join(texts)}".encode()).digest()

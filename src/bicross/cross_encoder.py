@@ -23,7 +23,7 @@ from bicross.encoding.tokenizer import Ids, check_text, check_texts
 from bicross.encoding.windows import windows as spans_of
 from bicross.errors import ConfigurationError, InputTypeError
 from bicross.progress import progress
-from bicross.types import Floats, Ranked
+from bicross.types import Floats, Ranked, Scorer
 
 Mask = npt.NDArray[np.bool_]
 
@@ -128,16 +128,18 @@ class CrossEncoder(LoadedModel):
     @property
     def fingerprint(self) -> str:
         """SHA-256 over everything that changes a score."""
+        return digest(*self._parts(), self.activation.rsplit(".", 1)[-1].lower(), self._options.precision_class)
+
+    @property
+    def logit_fingerprint(self) -> str:
+        """SHA-256 over everything that changes a logit: the fingerprint without the activation."""
+        return digest(*self._parts(), "logit", self._options.precision_class)
+
+    def _parts(self) -> tuple[str, ...]:
         if self._digest is None:
             check_unchanged(self._lease.get().files, folder_state(self.checkpoint.encoder.folder))
-            self._digest = digest(
-                encoder_digest(self.checkpoint.encoder.folder),
-                self._lease.get().tokenizer.state,
-                self._prompt(None),
-                self.activation.rsplit(".", 1)[-1].lower(),
-                self._options.precision_class,
-            )
-        return self._digest
+            self._digest = encoder_digest(self.checkpoint.encoder.folder)
+        return self._digest, self._lease.get().tokenizer.state, self._prompt(None)
 
     @overload
     def predict(
@@ -297,6 +299,18 @@ class CrossEncoder(LoadedModel):
                 best[owner] = i
         chosen = [i for i in best if i is not None]
         return scores[chosen], [spans[i] for i in chosen]
+
+
+def raw_fingerprint(scorer: Scorer) -> str:
+    """The fingerprint of a scorer's raw scores, whatever activation it applies to them."""
+    return scorer.logit_fingerprint if isinstance(scorer, CrossEncoder) else scorer.fingerprint
+
+
+def raw_scores(scorer: Scorer, pairs: Sequence[tuple[str, str]]) -> Floats:
+    """A scorer's scores of pairs, before the activation where it is a `CrossEncoder`. **Shape:** (len(pairs),)."""
+    if isinstance(scorer, CrossEncoder):
+        return scorer.predict(pairs, activation="identity", show_progress=False)
+    return np.asarray(scorer.predict(pairs), dtype=np.float32)
 
 
 def _check_pairs(pairs: Sequence[tuple[str, str]]) -> None:

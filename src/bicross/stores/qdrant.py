@@ -33,7 +33,7 @@ class QdrantStore(Store):
         api_key: The server's key; shown nowhere. Over plain http it is sent to this machine only.
         timeout: How long a request, and trying it again, may take. **Unit:** seconds.
         hnsw_ef: How many candidates the approximate index looks at; more is slower and misses less. On 101,352
-            sentences 256 found 98.2 % of the exact top 100.
+            sentences 256 found 98.2 % of the exact top 100, 1024 finds 99.7 %.
         text_key: Field of the payload that holds the text, in a collection that another program filled; dots lead into
             objects. The layouts of qdrant-haystack and langchain-qdrant are recognised without it.
         title_key: Field that holds the title.
