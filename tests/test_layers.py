@@ -12,8 +12,9 @@ SOURCE = Path(__file__).parents[1] / "src"
 BASE = {"types", "errors", "progress", "pool", "lifecycle", "lazy"}
 ENCODING = BASE | {"encoding"}
 STORES = BASE | {"stores", "caches"}
+SPARSE = ENCODING | {"sparse"}
 MODELS = ENCODING | {"bi_encoder", "cross_encoder"}
-RETRIEVER = MODELS | STORES | {"ranking", "second_stage", "indexing", "retriever", "checking", "adopting"}
+RETRIEVER = MODELS | STORES | SPARSE | {"ranking", "second_stage", "indexing", "retriever", "checking", "adopting"}
 DISTILLATION = RETRIEVER | {"distillation", "evaluation"}
 READERS = ENCODING | {"readers"}
 ADAPTERS = RETRIEVER | READERS
@@ -29,6 +30,7 @@ MAY_IMPORT = {
     "caches": BASE,
     "encoding": ENCODING,
     "stores": STORES,
+    "sparse": SPARSE,
     "ranking": BASE,
     "bi_encoder": MODELS,
     "cross_encoder": MODELS,
@@ -51,6 +53,8 @@ HEAVY = {
     "bs4": {"readers/html.py"},
     "pypdf": {"readers/pdf.py"},
     "docx": {"readers/docx.py"},
+    "Stemmer": {"sparse/tokenizing.py"},
+    "mmh3": {"sparse/tokenizing.py"},
     "typer": {"cli"},
     "langchain_core": {"langchain"},
     "haystack": {"haystack_integrations"},

@@ -1,4 +1,4 @@
-"""The values that travel between the layers, and the two protocols that any model can satisfy."""
+"""The values that travel between the layers, and the protocols that any model can satisfy."""
 
 from __future__ import annotations
 
@@ -138,6 +138,56 @@ class IndexReport:
     skipped: int = 0
     duplicates: int = 0
     encoded: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SparseVector:
+    """A vector of which only the entries other than zero are kept.
+
+    Attributes:
+        indices: Which entries: ascending, each once. **Shape:** (entries,), uint32.
+        values: Their values, finite. **Shape:** (entries,), float32.
+    """
+
+    indices: npt.NDArray[np.uint32]
+    values: Floats
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SparseVector):
+            return NotImplemented
+        return np.array_equal(self.indices, other.indices) and np.array_equal(self.values, other.values)
+
+    __hash__ = None  # type: ignore[assignment]  # arrays can't be hashed
+
+
+@runtime_checkable
+class SparseEncoder(Protocol):
+    """What the engine asks of an encoder whose vectors are sparse, such as BM25 or SPLADE.
+
+    A document's score is the dot product of its vector with the query's; where `idf` is set, each of the query's
+    entries is first multiplied by that index's inverse document frequency in the collection.
+    """
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever a vector would; BM25's mean document length apart, which a collection keeps itself."""
+        ...
+
+    @property
+    def idf(self) -> bool:
+        """Whether the store weighs a query's entries by inverse document frequency."""
+        ...
+
+    def encode_query(self, texts: Sequence[str], /) -> list[SparseVector]:
+        """One vector for each query."""
+        ...
+
+    def encode_document(self, texts: Sequence[str], /) -> list[SparseVector]:
+        """One vector for each document."""
+        ...
 
 
 @runtime_checkable
