@@ -86,6 +86,15 @@ class Stub:
                     name, vector, using=q.using, query_filter=q.filter, limit=q.limit, with_payload=True
                 )
                 return _dump(found)
+            case "POST", "points/query/groups":
+                g = models.QueryGroupsRequest(**body)
+                vector = g.query.nearest if isinstance(g.query, models.NearestQuery) else g.query
+                return _dump(
+                    client.query_points_groups(
+                        name, g.group_by, vector, using=g.using, query_filter=g.filter, limit=g.limit,
+                        group_size=g.group_size, with_payload=True,
+                    )
+                )  # fmt: skip
             case _:
                 raise NotImplementedError(f"{method} {action}")
         return done

@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 from qdrant_client import QdrantClient, models
 
 from bicross.errors import BicrossWarning, CollectionNotFoundError, StoreError
-from bicross.stores.conditions import Node
+from bicross.stores.conditions import Missing, Node
 from bicross.stores.connection import Connection, is_local
 from bicross.stores.detection import PEEKED, RECORD, Keys, VectorShape, record_of, understand
 from bicross.stores.layouts import NATIVE, Layout
+from bicross.stores.paths import Path
 from bicross.stores.schema import SPARSE, Header
 from bicross.stores.transport import Point, Row, Transport, address, as_lists, translate
 from bicross.types import Floats
@@ -212,6 +213,27 @@ class ClientTransport:
             ),
         )
         return [_row(point) for point in response.points]
+
+    def query_groups(
+        self, vector: Floats, path: Path, limit: int, size: int, ef: int, node: Node | None
+    ) -> list[list[Row]]:
+        condition, layout = self._condition(node), self.layout()
+        place = layout.located(Missing(path))
+        result = self._call(
+            "search",
+            lambda client: client.query_points_groups(
+                self._collection,
+                address(place.path if isinstance(place, Missing) else path),
+                query=vector.tolist(),
+                using=layout.vector or None,
+                query_filter=condition,
+                search_params=None if is_local(client) else models.SearchParams(hnsw_ef=ef),
+                limit=limit,
+                group_size=size,
+                with_payload=True,
+            ),
+        )
+        return [[_row(point) for point in group.hits] for group in result.groups]
 
     def _condition(self, node: Node | None) -> models.Filter | None:
         if node is None:

@@ -151,6 +151,9 @@ class EdgeTransport:
         with self._reading() as shard:
             return [_row(point) for point in shard.query(request)]
 
+    def query_groups(self, *_: Any) -> None:
+        return None
+
     def optimize(self) -> bool:
         return self._shared().optimize()
 

@@ -123,6 +123,9 @@ class MemoryTransport:
             best = np.argsort(-scores, kind="stable")[: min(limit, int(chosen.sum()))]
             return [Row(ids[i], _read(self._points[ids[i]], None), None, float(scores[i])) for i in best]
 
+    def query_groups(self, *_: Any) -> None:
+        return None
+
     def optimize(self) -> bool:
         return False
 

@@ -93,7 +93,7 @@ def _comparison(condition: Mapping[str, Any]) -> Node:
     for key in ("operator", "value"):
         if key not in condition:
             raise FilterError(f"A comparison needs 'field', 'operator' and 'value'; got {condition!r}. {_SPELL}")
-    path, sign, value = _path(condition["field"]), condition["operator"], _plain(condition["value"])
+    path, sign, value = field_path(condition["field"]), condition["operator"], _plain(condition["value"])
     if sign not in _OPERATORS:
         raise FilterError(f"A comparison's operator is one of {', '.join(_OPERATORS)}; got {sign!r}.")
     if sign in _BOUNDS:
@@ -107,7 +107,12 @@ def _comparison(condition: Mapping[str, Any]) -> Node:
     return Not(node) if sign in ("!=", "not in") else node
 
 
-def _path(field: Any) -> Path:
+def field_path(field: Any) -> Path:
+    """Where a field is that a user names.
+
+    Raises:
+        FilterError: It names none.
+    """
     if not isinstance(field, str) or not field:
         raise FilterError(f"A field is a non-empty string; got {field!r}.")
     if field in _OWN_FIELDS:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from bicross.errors import CollectionNotFoundError
 from bicross.stores.conditions import Node
+from bicross.stores.paths import Path
 from bicross.stores.transport import Row, Transport
 from bicross.types import Floats
 
@@ -55,3 +56,26 @@ def nearest(transport: Transport, query: Floats, top_k: int, ef: int, node: Node
         if not tie_at_the_cut or limit >= top_k + _MAX_TIES:
             return rows[:top_k]
         limit = min(limit * 4, top_k + _MAX_TIES)
+
+
+def nearest_groups(
+    transport: Transport, query: Floats, path: Path, top_k: int, group_size: int, ef: int, node: Node | None
+) -> list[Row] | None:
+    """The rows of the top_k best groups, and a few more; None where the engine has no grouping of its own.
+
+    Groups, and rows of a group, that score like the last one asked for are among them.
+    """
+    limit, size = top_k + _TIE_MARGIN, group_size + _TIE_MARGIN // 4
+    while True:
+        try:
+            groups = transport.query_groups(query, path, limit, size, max(ef, limit * size), node)
+        except CollectionNotFoundError:
+            return []
+        if groups is None:
+            return None
+        best = sorted((group[0].score for group in groups), reverse=True)
+        tie_at_the_cut = len(groups) == limit and best[top_k - 1] == best[-1]
+        tie_within = any(len(group) == size and group[group_size - 1].score == group[-1].score for group in groups)
+        if not (tie_at_the_cut or tie_within) or max(limit, size) >= _MAX_TIES:
+            return [row for group in groups for row in group]
+        limit, size = limit * 4 if tie_at_the_cut else limit, size * 4 if tie_within else size

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from bicross.stores import inputs
 from bicross.stores.binding import check_understood
+from bicross.stores.conditions import Missing, Node
 from bicross.stores.filters import Filter, parse
+from bicross.stores.grouping import Grouping, best_documents, both
 from bicross.stores.layouts import Layout
 from bicross.stores.opened import Opened
-from bicross.stores.reading import READ_BATCH, nearest, pages, retrieve
+from bicross.stores.reading import READ_BATCH, nearest, nearest_groups, pages, retrieve
 from bicross.stores.schema import Stamp
-from bicross.stores.transport import Transport
+from bicross.stores.transport import Row, Transport
 from bicross.types import Floats, Hit, Passage
 
 
@@ -100,14 +102,64 @@ class Reads(Opened):
         self._ready()
         node = parse(filter)
         query, top_k = inputs.check_query(vector), inputs.check_at_least_one(top_k, "top_k")
-        transport, layout = self._readable()
+        transport = self._comparable(query)
+        return [] if transport is None else self._hits(nearest(transport, query, top_k, self._hnsw_ef, node))
+
+    def search_groups(
+        self,
+        vector: Any,
+        group_by: str = "source_id",
+        top_k: int = 10,
+        group_size: int = 1,
+        filter: Filter | None = None,
+    ) -> list[list[Hit]]:
+        """The documents whose best passages are nearest to a vector; a Qdrant server groups by itself.
+
+        Args:
+            vector: The query. **Shape:** (dimension,).
+            group_by: The field whose value the passages of a document share: ``source_id``, which splitters write,
+                another field of meta, ``source`` or ``title``. Passages without it are documents of their own; those
+                where it holds neither a string nor a whole number are left out.
+            top_k: How many documents.
+            group_size: Most passages of a document.
+            filter: Only passages that match.
+
+        Returns:
+            One list a document, the best passage of each first; documents by their best passage. Equal scores by id.
+
+        Raises:
+            ConfigurationError: There is no such field.
+            InputError, DimensionMismatchError, FilterError, StoreError: As in `search`.
+        """
+        self._ready()
+        node, grouping = parse(filter), Grouping.of(group_by, group_size)
+        query, top_k = inputs.check_query(vector), inputs.check_at_least_one(top_k, "top_k")
+        transport = self._comparable(query)
+        if transport is None:
+            return []
+        ef, path, size = self._hnsw_ef, grouping.path, grouping.size
+
+        def fetch(limit: int, matching: Node | None) -> list[Hit]:
+            return self._hits(nearest(transport, query, limit, ef, matching))
+
+        rows = nearest_groups(transport, query, path, top_k, size, ef, node)
+        start = [] if rows is None else self._hits(rows) + fetch(top_k * size, both(node, Missing(path)))
+        return best_documents(grouping, fetch, top_k, node, start)
+
+    def _comparable(self, query: Floats) -> Transport | None:
+        """The transport, if there is a collection; it holds vectors of the query's length."""
+        transport, _ = self._readable()
         header = transport.header()
         if header is None:
-            return []
+            return None
         inputs.check_dimension(len(query), header.dimension, self._collection)
+        return transport
+
+    def _hits(self, rows: Iterable[Row]) -> list[Hit]:
+        layout = self.layout()
         return [
             Hit(layout.passage(row.id, row.payload, self.place), row.score, stage1_score=row.score, stage1_rank=rank)
-            for rank, row in enumerate(nearest(transport, query, top_k, self._hnsw_ef, node), start=1)
+            for rank, row in enumerate(rows, start=1)
         ]
 
     def _readable(self) -> tuple[Transport, Layout]:

@@ -102,6 +102,15 @@ class Transport(Protocol):
         """The nearest points with their payloads, best first."""
         ...
 
+    def query_groups(
+        self, vector: Floats, path: Path, limit: int, size: int, ef: int, node: Node | None
+    ) -> list[list[Row]] | None:
+        """The nearest points by the value at a path, the best group first; None where the engine can't group.
+
+        Points whose value is neither a string nor a whole number may be left out.
+        """
+        ...
+
     def optimize(self) -> bool:
         """Build the approximate index; whether there was anything to do."""
         ...
