@@ -15,7 +15,8 @@ STORES = BASE | {"stores", "caches"}
 SPARSE = ENCODING | {"sparse"}
 MODELS = ENCODING | {"bi_encoder", "cross_encoder"}
 RETRIEVER = MODELS | STORES | SPARSE | {"ranking", "second_stage", "indexing", "retriever", "checking", "adopting"}
-DISTILLATION = RETRIEVER | {"distillation", "evaluation"}
+EVALUATION = RETRIEVER | {"evaluation"}
+DISTILLATION = EVALUATION | {"distillation"}
 READERS = ENCODING | {"readers"}
 ADAPTERS = RETRIEVER | READERS
 EVERYTHING = DISTILLATION | READERS | {"cli"}
@@ -40,6 +41,7 @@ MAY_IMPORT = {
     "adopting": RETRIEVER,
     "retriever": RETRIEVER,
     "readers": READERS,
+    "evaluation": EVALUATION,
     "distillation": DISTILLATION,
     "cli": EVERYTHING,
     "langchain": ADAPTERS | {"langchain"},
@@ -55,6 +57,9 @@ HEAVY = {
     "docx": {"readers/docx.py"},
     "Stemmer": {"sparse/tokenizing.py"},
     "mmh3": {"sparse/tokenizing.py"},
+    "ir_measures": {"evaluation"},
+    "ir_datasets": {"evaluation/irds.py"},
+    "scipy": {"evaluation"},
     "typer": {"cli"},
     "langchain_core": {"langchain"},
     "haystack": {"haystack_integrations"},

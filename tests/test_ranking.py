@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bicross.ranking import Pace, marginal_relevance, order, pair_costs, scaled, weighted_sum
+from bicross import ranking
+from bicross.ranking import Pace, exact_top_k, marginal_relevance, order, pair_costs, scaled, weighted_sum
 from bicross.types import Hit, Passage
 
 finite = st.floats(-20, 20, allow_nan=False, width=32)
@@ -83,3 +84,16 @@ def test_scaled_scores_are_from_0_to_1_and_keep_the_order(scores: list[float]) -
         found = [scaled(score * factor, distance) for score in sorted(scores)]
         assert found == sorted(found)
         assert all(0.0 <= value <= 1.0 for value in found)
+
+
+def test_top_k_equals_sorting_everything_whatever_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    # Few distinct values: many ties, which keep the documents' order.
+    queries, documents = (rng.integers(-2, 3, size=(n, 4)).astype(np.float32) for n in (7, 50))
+    scores = queries @ documents.T
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :9]
+    monkeypatch.setattr(ranking, "_SCORED_AT_ONCE", 150)
+    positions, found = exact_top_k(queries, documents, 9)
+    assert np.array_equal(positions, order)
+    assert np.array_equal(found, np.take_along_axis(scores, order, axis=1))
+    assert exact_top_k(queries, documents[:5], 9)[0].shape == (7, 5)

@@ -20,6 +20,7 @@ BicrossError
 
 BicrossWarning (UserWarning)
 ├── TruncationWarning                     texts were cut to the model's limit
+├── UnknownIdsWarning                     judgments name ids that the data set doesn't have
 └── UnknownTokensWarning                  the model doesn't read this script
 """
 
@@ -102,3 +103,7 @@ class TruncationWarning(BicrossWarning):
 
 class UnknownTokensWarning(BicrossWarning):
     """More than a tenth of the tokens are unknown: the model doesn't read this script."""
+
+
+class UnknownIdsWarning(BicrossWarning):
+    """Judgments name queries or documents that the data set doesn't have; the message counts and lists them."""

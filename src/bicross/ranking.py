@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bicross.types import Hit
+from bicross.types import Floats, Hit
 
 _TOKEN_CHARACTERS = 4
+_SCORED_AT_ONCE = 2**25
+"""Scores in memory together, in float32: 128 MiB."""
 
 
 def weighted_sum(cross: npt.ArrayLike, first: npt.ArrayLike, weight: float) -> npt.NDArray[np.float64]:
@@ -34,6 +36,42 @@ def weighted_sum(cross: npt.ArrayLike, first: npt.ArrayLike, weight: float) -> n
     spread = b.std()
     z = (b - b.mean()) / spread if spread > 0 else np.zeros_like(b)
     return np.asarray((1 - weight) * c + weight * (c.mean() + c.std() * z))
+
+
+def exact_top_k(queries: Floats, documents: Floats, top_k: int) -> tuple[npt.NDArray[np.int32], Floats]:
+    """The documents with the largest dot products; ties in the documents' order.
+
+    Args:
+        queries: **Shape:** (queries, dimension).
+        documents: **Shape:** (documents, dimension).
+        top_k: How many.
+
+    Returns:
+        Positions and scores, best first. **Shape:** both (queries, min(top_k, documents)).
+
+    >>> positions, scores = exact_top_k(np.eye(2)[:1], np.array([[0.5, 0.0], [1.0, 0.0], [0.5, 1.0]]), 3)
+    >>> positions.tolist(), scores.tolist()
+    ([[1, 0, 2]], [[1.0, 0.5, 0.5]])
+    """
+    count = min(top_k, len(documents))
+    positions = np.zeros((len(queries), count), dtype=np.int32)
+    scores = np.zeros((len(queries), count), dtype=np.float32)
+    if count == 0:
+        return positions, scores
+    longest = float(np.linalg.norm(documents, axis=1).max())
+    block = max(_SCORED_AT_ONCE // len(documents), 1)
+    for start in range(0, len(queries), block):
+        part = queries[start : start + block] @ documents.T
+        least = np.partition(part, -count, axis=1)[:, -count]
+        for row, (query, found) in enumerate(zip(queries[start : start + block], part, strict=True), start=start):
+            # A float32 sum depends on a row's place in the matrix, so whatever is near the cut is summed anew in
+            # float64 and rounded: equal rows score equally, whatever the blocks and the number of threads.
+            slack = 1e-5 * longest * float(np.linalg.norm(query))
+            near = np.flatnonzero(found >= least[row - start] - slack)
+            exact = (documents[near].astype(np.float64) @ query.astype(np.float64)).astype(np.float32)
+            best = np.argsort(-exact, kind="stable")[:count]
+            positions[row], scores[row] = near[best], exact[best]
+    return positions, scores
 
 
 def order(hits: list[Hit]) -> list[Hit]:

@@ -5,24 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bicross.distillation import candidates as module
-from bicross.distillation.candidates import exact_top_k, mine_candidates, sample_negatives
+from bicross.distillation.candidates import mine_candidates, sample_negatives
 from bicross.distillation.labels import LabelledQuery, Labels
 from bicross.errors import ConfigurationError
-
-
-def test_top_k_equals_sorting_everything_whatever_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(0)
-    # Few distinct values: many ties, which keep the documents' order.
-    queries, documents = (rng.integers(-2, 3, size=(n, 4)).astype(np.float32) for n in (7, 50))
-    scores = queries @ documents.T
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :9]
-    monkeypatch.setattr(module, "_QUERY_BLOCK", 3)
-    monkeypatch.setattr(module, "_DOCUMENT_BLOCK", 11)
-    positions, found = exact_top_k(queries, documents, 9)
-    assert np.array_equal(positions, order)
-    assert np.array_equal(found, np.take_along_axis(scores, order, axis=1))
-    assert exact_top_k(queries, documents[:5], 9)[0].shape == (7, 5)
 
 
 def test_mining_is_kept_and_read_again(toy: Labels, encoder, tmp_path: Path) -> None:

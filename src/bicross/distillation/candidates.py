@@ -12,9 +12,8 @@ import numpy.typing as npt
 
 from bicross.distillation.labels import Labels
 from bicross.errors import ConfigurationError
+from bicross.ranking import exact_top_k
 from bicross.types import Encoder, Floats
-
-_QUERY_BLOCK, _DOCUMENT_BLOCK = 256, 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,35 +78,6 @@ def mine_candidates(labels: Labels, encoder: Encoder, *, top_k: int = 100, folde
 def _key(labels: Labels, encoder: Encoder, top_k: int) -> str:
     prints = (labels.fingerprint, encoder.document_fingerprint, getattr(encoder, "query_fingerprint", ""), str(top_k))
     return hashlib.sha256("\x00".join(prints).encode()).hexdigest()[:16]
-
-
-def exact_top_k(queries: Floats, documents: Floats, top_k: int) -> tuple[npt.NDArray[np.int32], Floats]:
-    """The documents with the largest dot products; ties in the documents' order.
-
-    Args:
-        queries: **Shape:** (queries, dimension).
-        documents: **Shape:** (documents, dimension).
-        top_k: How many.
-
-    Returns:
-        Positions and scores. **Shape:** both (queries, min(top_k, documents)).
-    """
-    count = min(top_k, len(documents))
-    positions = np.zeros((len(queries), count), dtype=np.int32)
-    scores = np.zeros((len(queries), count), dtype=np.float32)
-    for start in range(0, len(queries), _QUERY_BLOCK):
-        block = queries[start : start + _QUERY_BLOCK]
-        found_p = np.zeros((len(block), 0), dtype=np.int64)
-        found_s = np.zeros((len(block), 0), dtype=np.float32)
-        for offset in range(0, len(documents), _DOCUMENT_BLOCK):
-            part = block @ documents[offset : offset + _DOCUMENT_BLOCK].T
-            here = np.broadcast_to(np.arange(offset, offset + part.shape[1]), part.shape)
-            found_s, found_p = np.concatenate([found_s, part], axis=1), np.concatenate([found_p, here], axis=1)
-            # Stable, so that the cut at top_k is the same whatever the blocks.
-            keep = np.argsort(-found_s, axis=1, kind="stable")[:, :count]
-            found_s, found_p = np.take_along_axis(found_s, keep, axis=1), np.take_along_axis(found_p, keep, axis=1)
-        positions[start : start + len(block)], scores[start : start + len(block)] = found_p, found_s
-    return positions, scores
 
 
 def sample_negatives(

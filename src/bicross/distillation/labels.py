@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bicross.distillation.label_files import read_qrels, read_rows, read_texts
 from bicross.errors import ConfigurationError, InputError, ReadError
+from bicross.evaluation.files import read_qrels, read_rows, read_texts
 
 logger = logging.getLogger(__name__)
 

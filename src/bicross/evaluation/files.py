@@ -1,4 +1,4 @@
-"""The files that labels are read from, line by line; a broken line is named by file and number."""
+"""The files that data sets and labels are read from, line by line; a broken line is named by file and number."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     try:
         yield from rows
     except FileNotFoundError:
-        raise ReadError(f"{path} is missing. Labels need it; check the path and the split's name.") from None
+        raise ReadError(f"{path} is missing. Check the path and the split's name.") from None
     except UnicodeDecodeError as error:
         raise ReadError(f"{path} must be UTF-8 text; got {error.reason} at byte {error.start}.") from None
 
@@ -73,20 +73,35 @@ def read_texts(path: Path, *, titles: bool) -> tuple[dict[str, str], dict[str, s
 
 
 def read_qrels(path: Path) -> Iterator[tuple[str, str, int]]:
-    """Judgments of a BEIR qrels file (tab-separated, one header line): query id, document id, grade."""
+    """Judgments of a BEIR qrels file, in tab-separated columns: query id, document id, grade.
+
+    A first line whose grade is no number is the header.
+
+    Raises:
+        ReadError: The file is missing, or a line has other columns or a grade that isn't a whole number.
+    """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
-        raise ReadError(f"{path} is missing. Labels need it; check the path and the split's name.") from None
-    for line, text in enumerate(lines[1:], start=2):
-        if not text.strip():
+        raise ReadError(f"{path} is missing. Check the path and the split's name.") from None
+    except UnicodeDecodeError as error:
+        raise ReadError(f"{path} must be UTF-8 text; got {error.reason} at byte {error.start}.") from None
+    for line, text in enumerate(lines, start=1):
+        if not text.strip() or (line == 1 and not _is_number(text.rsplit("\t", 1)[-1])):
             continue
-        parts = text.split("\t")
         try:
-            query_id, document_id, grade = parts
+            query_id, document_id, grade = text.split("\t")
             yield query_id, document_id, int(grade)
         except ValueError:
             raise ReadError(
                 f"{path}, line {line}: a judgment is query id, document id and whole-number grade, "
                 f"separated by tabs; got {text!r:.200}."
             ) from None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

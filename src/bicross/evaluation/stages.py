@@ -1,0 +1,204 @@
+"""Both stages over a whole data set: exact search, and vectors and scores that are computed once."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import warnings
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from bicross.bi_encoder import BiEncoder
+from bicross.caches import ScoreCache, VectorCache
+from bicross.cross_encoder import CrossEncoder, raw_fingerprint, raw_scores
+from bicross.encoding.prompts import Role
+from bicross.errors import ConfigurationError, InputError, TruncationWarning
+from bicross.evaluation.datasets import Dataset
+from bicross.lifecycle import Closing
+from bicross.ranking import exact_top_k
+from bicross.types import Encoder, Floats, Scorer
+
+Positions = npt.NDArray[np.int32]
+
+DEFAULT_CACHE = ".bicross/cache"
+"""Where `bicross evaluate`, `gap` and `probe` keep vectors and scores, unless told otherwise."""
+
+
+class Stages(Closing):
+    """A bi-encoder and a cross-encoder over data sets, without a store.
+
+    Args:
+        bi_encoder: A `BiEncoder`, or anything that satisfies `Encoder`.
+        cross_encoder: A `CrossEncoder`, anything that satisfies `Scorer`, or None for the first stage alone.
+        cache_dir: Folder of the vectors and scores, which survive a kill and serve every later run. None: a temporary
+            one, gone at `close`.
+    """
+
+    def __init__(
+        self, bi_encoder: Encoder, cross_encoder: Scorer | None = None, *, cache_dir: str | Path | None = None
+    ) -> None:
+        self.bi_encoder = bi_encoder
+        self.cross_encoder = cross_encoder
+        self._cache_dir = cache_dir
+        self._caches: tuple[VectorCache, ScoreCache] | None = None
+        self._remove: weakref.finalize[[str, bool], Stages] | None = None
+
+    def close(self) -> None:
+        """Close the caches; the models stay open."""
+        if self._caches is not None:
+            for cache in self._caches:
+                cache.close()
+            self._caches = None
+        if self._remove is not None:
+            self._remove()
+
+    def _open(self) -> tuple[VectorCache, ScoreCache]:
+        if self._caches is None:
+            folder = self._cache_dir
+            if folder is None:
+                folder = tempfile.mkdtemp(prefix="bicross-")
+                self._remove = weakref.finalize(self, shutil.rmtree, folder, True)
+            self._caches = VectorCache(folder), ScoreCache(folder)
+        return self._caches
+
+    def document_vectors(self, data: Dataset, *, show_progress: bool | None = None) -> Floats:
+        """Vectors of the documents, in their order. **Shape:** (documents, dimension)."""
+        encoder = _CountedEncoder(self.bi_encoder, "document")
+        fingerprint = self.bi_encoder.document_fingerprint
+        texts = list(data.documents.values())
+        vectors = self._open()[0].encode(fingerprint, texts, encoder, show_progress=show_progress)
+        encoder.warn()
+        return vectors
+
+    def query_vectors(self, data: Dataset, *, show_progress: bool | None = None) -> Floats:
+        """Vectors of the queries, in their order. **Shape:** (queries, dimension)."""
+        encoder = _CountedEncoder(self.bi_encoder, "query")
+        fingerprint = getattr(self.bi_encoder, "query_fingerprint", f"{self.bi_encoder.document_fingerprint} query")
+        texts = list(data.queries.values())
+        vectors = self._open()[0].encode(fingerprint, texts, encoder, show_progress=show_progress)
+        encoder.warn()
+        return vectors
+
+    def candidates(self, data: Dataset, k: int = 100, *, show_progress: bool | None = None) -> tuple[Positions, Floats]:
+        """The first stage: every query's nearest documents, by exact search in float32; ties in the documents' order.
+
+        Args:
+            data: The queries and documents.
+            k: How many; all documents where there are fewer.
+            show_progress: None: on a terminal, once it takes more than two seconds.
+
+        Returns:
+            Positions in ``data.documents``, and scores. **Shape:** both (queries, min(k, documents)). **Unit:** the
+            bi-encoder's similarity.
+
+        Raises:
+            ConfigurationError: ``k`` is below 1, or the bi-encoder compares by a distance.
+            InputError: There are no documents or no queries.
+        """
+        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+            raise ConfigurationError(f"candidates must be a positive whole number, got {k!r}.")
+        if not data.documents or not data.queries:
+            raise InputError(
+                f"A search needs documents and queries; {data.name!r} holds {len(data.documents)} and "
+                f"{len(data.queries)}."
+            )
+        name = getattr(self.bi_encoder, "similarity_name", "cosine")
+        if name not in ("cosine", "dot"):
+            raise ConfigurationError(f"Exact search compares by cosine or dot, got a bi-encoder that uses {name!r}.")
+        documents = self.document_vectors(data, show_progress=show_progress)
+        queries = self.query_vectors(data, show_progress=show_progress)
+        if name == "cosine":
+            queries, documents = _unit(queries), _unit(documents)
+        return exact_top_k(queries, documents, k)
+
+    def cross_scores(
+        self,
+        data: Dataset,
+        positions: Positions,
+        *,
+        query_ids: Sequence[str] | None = None,
+        show_progress: bool | None = None,
+    ) -> Floats:
+        """The cross-encoder's scores of candidates, before its activation.
+
+        Args:
+            data: The queries and documents.
+            positions: In ``data.documents``; −1 stands for none. **Shape:** (queries, k).
+            query_ids: Whose candidates the rows are; None: of all queries in their order.
+            show_progress: None: on a terminal, once it takes more than two seconds.
+
+        Returns:
+            **Shape:** as ``positions``. **Unit:** logit for a `CrossEncoder`, else the scorer's own; NaN at −1.
+
+        Raises:
+            ConfigurationError: There is no cross-encoder.
+            InputError: It returned NaN, or another number of scores than it got pairs.
+        """
+        cross = self.cross_encoder
+        if cross is None:
+            raise ConfigurationError("cross_scores needs a cross_encoder; these stages were made without one.")
+        texts = list(data.documents.values())
+        queries = list(data.queries.values()) if query_ids is None else [data.queries[q] for q in query_ids]
+        if len(queries) != len(positions):
+            raise InputError(f"positions needs a row for each of {len(queries)} queries, got {len(positions)}.")
+        wanted = positions >= 0
+        pairs = [(queries[row], texts[positions[row, column]]) for row, column in np.argwhere(wanted)]
+        scorer = _CountedScorer(cross)
+        scores = np.full(positions.shape, np.nan, dtype=np.float32)
+        scores[wanted] = self._open()[1].score(raw_fingerprint(cross), pairs, scorer, show_progress=show_progress)
+        scorer.warn()
+        return scores
+
+
+class _Counted:
+    """Counts the texts that a model cuts, for one warning at the end instead of one for each batch."""
+
+    def __init__(self) -> None:
+        self.asked = self.cut = 0
+
+    def warn(self) -> None:
+        if self.cut:
+            warnings.warn(
+                f"{self.cut} of {self.asked} texts that were read now are longer than the model's limit and were cut.",
+                TruncationWarning,
+                stacklevel=3,
+            )
+
+
+class _CountedEncoder(_Counted):
+    def __init__(self, encoder: Encoder, role: Role) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.role = role
+
+    def __call__(self, texts: Sequence[str]) -> Floats:
+        encoder = self.encoder
+        if not isinstance(encoder, BiEncoder):
+            return encoder.encode_query(texts) if self.role == "query" else encoder.encode_document(texts)
+        encode = encoder.encode_query if self.role == "query" else encoder.encode_document
+        vectors, cut = encode(texts, return_truncation=True, show_progress=False)
+        self.asked += len(texts)
+        self.cut += int(np.count_nonzero(cut))
+        return vectors
+
+
+class _CountedScorer(_Counted):
+    def __init__(self, scorer: Scorer) -> None:
+        super().__init__()
+        self.scorer = scorer
+
+    def __call__(self, pairs: Sequence[tuple[str, str]]) -> Floats:
+        if not isinstance(self.scorer, CrossEncoder):
+            return raw_scores(self.scorer, pairs)
+        scores, cut = self.scorer.predict(pairs, activation="identity", show_progress=False, return_truncation=True)
+        self.asked += len(pairs)
+        self.cut += int(np.count_nonzero(cut))
+        return scores
+
+
+def _unit(vectors: Floats) -> Floats:
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), dtype=np.float32)
