@@ -16,6 +16,7 @@ from bicross.indexing import carry_out, compare, prepare, prepare_added
 from bicross.progress import announce
 from bicross.second_stage import Reranked, SecondStage, check_weight, span
 from bicross.stores import Store
+from bicross.stores.grouping import Grouping, joined
 from bicross.stores.schema import DISTANCES, Header
 from bicross.types import Encoder, Floats, Hit, IndexReport, Observer, Passage, Scorer, SearchResult
 
@@ -139,14 +140,23 @@ class TwoStageRetriever:
         return replace(report, duplicates=incoming.duplicates)
 
     def retrieve(
-        self, query: str, top_k: int = 100, *, filter: Filter | None = None, observer: Observer | None = None
+        self,
+        query: str,
+        top_k: int = 100,
+        *,
+        filter: Filter | None = None,
+        group_by: str | None = None,
+        group_size: int = 1,
+        observer: Observer | None = None,
     ) -> SearchResult:
         """The first stage alone.
 
         Args:
             query: What is sought.
-            top_k: How many hits at most.
+            top_k: How many hits at most; with `group_by`, how many documents.
             filter: Haystack's filter dict; ``meta.`` may be left out of field names.
+            group_by: As in `search`.
+            group_size: As in `search`.
             observer: Opens a tracing span for each stage.
 
         Raises:
@@ -155,17 +165,41 @@ class TwoStageRetriever:
         """
         _check_query(query)
         _check_count(top_k, "top_k")
+        return self._retrieve(query, top_k, 0, filter, Grouping.asked(group_by, group_size), observer)
+
+    def _retrieve(
+        self,
+        query: str,
+        top_k: int,
+        candidates: int,
+        filter: Filter | None,
+        grouping: Grouping | None,
+        observer: Observer | None,
+    ) -> SearchResult:
         started = time.perf_counter()
         self.verify()
         with span(observer, "encode") as tags:
             vector = self._encode_query(query, tags, observer is not None)
         encoded = time.perf_counter()
         with span(observer, "retrieve") as tags:
-            hits = self.store.search(vector, top_k=top_k, filter=filter)
-            tags.update(collection=self.store.collection, top_k=top_k, hits=len(hits))
+            hits = self._nearest(vector, top_k, candidates, filter, grouping)
+            tags.update(collection=self.store.collection, top_k=max(top_k, candidates), hits=len(hits))
         ended = time.perf_counter()
         milliseconds = {"encode": (encoded - started) * 1e3, "retrieve": (ended - encoded) * 1e3, "rerank": 0.0}
         return SearchResult(tuple(hits), 0, milliseconds)
+
+    def _nearest(
+        self, vector: Floats, top_k: int, candidates: int, filter: Filter | None, grouping: Grouping | None
+    ) -> list[Hit]:
+        """The nearest passages; where they are of fewer than `top_k` documents, the best ones of others behind them."""
+        if grouping is None:
+            return self.store.search(vector, top_k=max(top_k, candidates), filter=filter)
+        hits: list[Hit] = []
+        if candidates:
+            hits = self.store.search(vector, top_k=candidates, filter=filter)
+            if len(hits) < candidates or grouping.count(hits) >= top_k:
+                return hits
+        return joined(hits, self.store.search_groups(vector, grouping.field, top_k, grouping.size, filter))
 
     def rerank(
         self,
@@ -212,14 +246,16 @@ class TwoStageRetriever:
         budget_ms: float | None = None,
         windows: bool = False,
         context: int = 0,
+        group_by: str | None = None,
+        group_size: int = 1,
         observer: Observer | None = None,
     ) -> SearchResult:
         """Both stages: fetch candidates, rerank them, return the best.
 
         Args:
             query: What is sought.
-            top_k: How many hits at most.
-            candidates: What the first stage hands to the second; at least `top_k` are fetched.
+            top_k: How many hits at most; with `group_by`, how many documents.
+            candidates: What the first stage hands to the second, in passages; at least `top_k` are fetched.
             filter: Haystack's filter dict; ``meta.`` may be left out of field names.
             score_threshold: Keep hits with at least this final score. Applied after reranking; candidates that weren't
                 reranked are left out and counted in the result.
@@ -227,6 +263,11 @@ class TwoStageRetriever:
                 **Unit:** milliseconds.
             windows: As in `rerank`.
             context: Also return this many passages before and behind each hit in its document.
+            group_by: Search documents: only the best passages of each are returned. The name of the field whose value
+                the passages of a document share: ``"source_id"``, which splitters write, another field of meta,
+                ``"source"`` or ``"title"``. A passage without it is a document of its own. Where the candidates are of
+                fewer than `top_k` documents, the best passages of others are added to them.
+            group_size: Most passages of a document. The score of a document is that of its best passage.
             observer: Opens a tracing span for each stage.
 
         Raises:
@@ -239,9 +280,11 @@ class TwoStageRetriever:
         _check_budget(budget_ms)
         if isinstance(context, bool) or not isinstance(context, int) or context < 0:
             raise ConfigurationError(f"context must be a whole number of passages, 0 or more, got {context!r}.")
+        _check_query(query)
+        grouping = Grouping.asked(group_by, group_size)
         started = time.perf_counter()
-        wanted = top_k if self.second_stage is None else max(top_k, candidates)
-        found = self.retrieve(query, wanted, filter=filter, observer=observer)
+        wanted = 0 if self.second_stage is None else max(top_k, candidates)
+        found = self._retrieve(query, top_k, wanted, filter, grouping, observer)
         milliseconds = dict(found.milliseconds)
         reranked = Reranked(list(found.hits))
         if self.second_stage is None:
@@ -254,7 +297,7 @@ class TwoStageRetriever:
             )
             milliseconds["rerank"] = (time.perf_counter() - before) * 1e3
             hits, unscored = reranked.above(score_threshold)
-        hits = hits[:top_k]
+        hits = hits[:top_k] if grouping is None else grouping.collapsed(hits, top_k)
         if context:
             hits = [self._with_context(hit, context) for hit in hits]
         return SearchResult(tuple(hits), reranked.scored, milliseconds, unscored, reranked.truncated)

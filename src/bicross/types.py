@@ -82,6 +82,26 @@ class Hit:
     context: tuple[Passage, ...] = ()
     span: tuple[int, int] | None = None
 
+    @property
+    def document_id(self) -> str:
+        """The document that the passage is a piece of, as its splitter noted it in ``source_id``; else its own id."""
+        found = self.passage.meta.get("source_id")
+        return str(found) if isinstance(found, str | int) else self.passage.id
+
+    @property
+    def document_span(self) -> tuple[int, int] | None:
+        """Which characters of the document's text the passage is: all, unless a splitter noted where it starts.
+
+        Read are ``split_idx_start`` and ``split_idx_end`` (bicross, Haystack) and ``start_index`` (LangChain); None
+        where the passage is a piece, and neither says of what.
+        """
+        meta, length = self.passage.meta, len(self.passage.text)
+        start = meta.get("split_idx_start", meta.get("start_index"))
+        if not isinstance(start, int):
+            return (0, length) if meta.get("source_id") is None else None
+        end = meta.get("split_idx_end")
+        return start, end if isinstance(end, int) else start + length
+
 
 @dataclass(frozen=True, slots=True)
 class SearchResult(Sequence[Hit]):

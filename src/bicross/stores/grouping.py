@@ -10,7 +10,7 @@ from bicross.errors import ConfigurationError, FilterError
 from bicross.stores.conditions import All, AnyOf, Exactly, Ids, Missing, Node, Not, Strings
 from bicross.stores.filters import field_path
 from bicross.stores.inputs import check_at_least_one
-from bicross.stores.paths import Path, dig
+from bicross.stores.paths import Path, dig, spelled
 from bicross.types import Hit, Passage
 
 Key = str | int
@@ -36,6 +36,24 @@ class Grouping:
 
     path: Path
     size: int = 1
+
+    @property
+    def field(self) -> str:
+        """The field as a user names it."""
+        return spelled(self.path)
+
+    @classmethod
+    def asked(cls, group_by: Any, group_size: Any) -> Grouping | None:
+        """As `of`; None where nothing is asked for.
+
+        Raises:
+            ConfigurationError: There is a number, but no field; or as in `of`.
+        """
+        if group_by is None and group_size != 1:
+            raise ConfigurationError(
+                f"group_size={group_size!r} needs group_by, got None. Splitters write 'source_id'."
+            )
+        return None if group_by is None else cls.of(group_by, group_size)
 
     @classmethod
     def of(cls, group_by: Any, group_size: Any = 1) -> Grouping:
@@ -123,6 +141,13 @@ def best_documents(
         unfilled = [key for key in unfilled if len(found[key]) < grouping.size]
         limit *= 2
     return _ranked([sorted(found[key].values(), key=_place)[: grouping.size] for key in best])
+
+
+def joined(hits: list[Hit], groups: list[list[Hit]]) -> list[Hit]:
+    """Hits, then those of the groups' hits that aren't among them, by their score; ranks go on."""
+    known = {hit.passage.id for hit in hits}
+    more = sorted((hit for group in groups for hit in group if hit.passage.id not in known), key=_place)
+    return hits + [replace(hit, stage1_rank=rank) for rank, hit in enumerate(more, start=len(hits) + 1)]
 
 
 def both(node: Node | None, other: Node) -> Node:
