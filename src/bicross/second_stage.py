@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from bicross.cross_encoder import CrossEncoder
 from bicross.errors import ConfigurationError
@@ -97,8 +98,8 @@ class SecondStage:
         if count == 0:
             return Reranked(list(hits))
         first = [0.0 if hit.stage1_score is None else hit.stage1_score for hit in hits[:count]]
-        final = self._finished(weighted_sum(cross, first, weight))
-        shown = self._finished(cross)
+        final = final_scores(self.cross_encoder, cross, first, weight)
+        shown = final_scores(self.cross_encoder, cross, first, 0.0)
         scored = [
             replace(hit, score=float(final[i]), rerank_score=float(shown[i]), span=_text_span(hit, spans[i]))
             for i, hit in enumerate(hits[:count])
@@ -145,10 +146,21 @@ class SecondStage:
         scores, cut = own.predict(pairs, activation="identity", show_progress=False, return_truncation=True)
         return scores, [None] * len(texts), int(np.count_nonzero(cut))
 
-    def _finished(self, scores: Any) -> Any:
-        if isinstance(self.cross_encoder, CrossEncoder):
-            return self.cross_encoder.activated(np.asarray(scores, dtype=np.float32))
-        return scores
+
+def final_scores(cross_encoder: Scorer, cross: npt.ArrayLike, first: npt.ArrayLike, weight: float) -> Floats:
+    """What the candidates of one query are ordered by.
+
+    Args:
+        cross_encoder: Whose activation is applied at the end, where it is a `CrossEncoder`.
+        cross: Its scores before the activation. **Shape:** (candidates,).
+        first: The first stage's scores. **Shape:** (candidates,).
+        weight: Of the first stage, from 0 to 1.
+
+    Returns:
+        **Shape:** (candidates,). **Unit:** the cross-encoder's ``score_unit``.
+    """
+    scores = weighted_sum(cross, first, weight).astype(np.float32)
+    return cross_encoder.activated(scores) if isinstance(cross_encoder, CrossEncoder) else scores
 
 
 def check_weight(weight: Any) -> float:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bicross.cli import index, info, search, train
+from bicross.cli import evaluate, index, info, search, train
 from bicross.cli.common import show_warnings_plainly
 from bicross.errors import BicrossError
 
@@ -21,6 +21,7 @@ app = typer.Typer(
 app.command("index")(index.index)
 app.command("search")(search.search)
 app.command("info")(info.info)
+app.command("evaluate")(evaluate.evaluate)
 app.command("train-reranker")(train.train_reranker)
 
 INTERRUPTED = 130

@@ -25,9 +25,11 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 PrecisionOption = Annotated[
     str, typer.Option("--precision", help="float32, or auto: bfloat16 where the hardware computes in it.")
 ]
+CacheOption = Annotated[str, typer.Option("--cache", help="Folder of vectors and scores that are kept.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps …")]
 
 DEFAULT_STORE = ".bicross"
+DEFAULT_CACHE = ".bicross/cache"
 DEFAULT_COLLECTION = "default"
 
 

@@ -8,17 +8,28 @@ from bicross.lazy import lazy_names
 
 if TYPE_CHECKING:
     from bicross.evaluation.datasets import Dataset, load_dataset
+    from bicross.evaluation.evaluating import evaluate
+    from bicross.evaluation.results import Evaluation
+    from bicross.evaluation.retrievers import from_haystack, from_langchain
     from bicross.evaluation.stages import Stages
 
 _HOMES = {
     "Dataset": "bicross.evaluation.datasets",
+    "Evaluation": "bicross.evaluation.results",
     "Stages": "bicross.evaluation.stages",
+    "evaluate": "bicross.evaluation.evaluating",
+    "from_haystack": "bicross.evaluation.retrievers",
+    "from_langchain": "bicross.evaluation.retrievers",
     "load_dataset": "bicross.evaluation.datasets",
 }
 
 __all__ = [
     "Dataset",
+    "Evaluation",
     "Stages",
+    "evaluate",
+    "from_haystack",
+    "from_langchain",
     "load_dataset",
 ]
 

@@ -69,9 +69,10 @@ class Dataset:
         return replace(self, queries=queries, qrels={q: self.qrels[q] for q in queries if q in self.qrels})
 
 
-def load_dataset(
-    data: Dataset | str | Path | Mapping[str, Any], split: str = "test", *, judged: bool = True
-) -> Dataset:
+Source = Dataset | str | Path | Mapping[str, Any]
+
+
+def load_dataset(data: Source, split: str = "test", *, judged: bool = True) -> Dataset:
     """Read a data set.
 
     Args:

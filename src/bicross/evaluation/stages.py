@@ -20,12 +20,11 @@ from bicross.errors import ConfigurationError, InputError, TruncationWarning
 from bicross.evaluation.datasets import Dataset
 from bicross.lifecycle import Closing
 from bicross.ranking import exact_top_k
-from bicross.types import Encoder, Floats, Scorer
+from bicross.types import Encoder, Floats, Scorer, SparseEncoder
 
 Positions = npt.NDArray[np.int32]
 
-DEFAULT_CACHE = ".bicross/cache"
-"""Where `bicross evaluate`, `gap` and `probe` keep vectors and scores, unless told otherwise."""
+FIRST_STAGES = ("dense", "bm25")
 
 
 class Stages(Closing):
@@ -34,15 +33,22 @@ class Stages(Closing):
     Args:
         bi_encoder: A `BiEncoder`, or anything that satisfies `Encoder`.
         cross_encoder: A `CrossEncoder`, anything that satisfies `Scorer`, or None for the first stage alone.
+        sparse_encoder: For the first stages "bm25" and "hybrid"; None: `BM25Encoder` for English.
         cache_dir: Folder of the vectors and scores, which survive a kill and serve every later run. None: a temporary
             one, gone at `close`.
     """
 
     def __init__(
-        self, bi_encoder: Encoder, cross_encoder: Scorer | None = None, *, cache_dir: str | Path | None = None
+        self,
+        bi_encoder: Encoder,
+        cross_encoder: Scorer | None = None,
+        *,
+        sparse_encoder: SparseEncoder | None = None,
+        cache_dir: str | Path | None = None,
     ) -> None:
         self.bi_encoder = bi_encoder
         self.cross_encoder = cross_encoder
+        self.sparse_encoder = sparse_encoder
         self._cache_dir = cache_dir
         self._caches: tuple[VectorCache, ScoreCache] | None = None
         self._remove: weakref.finalize[[str, bool], Stages] | None = None
@@ -83,20 +89,24 @@ class Stages(Closing):
         encoder.warn()
         return vectors
 
-    def candidates(self, data: Dataset, k: int = 100, *, show_progress: bool | None = None) -> tuple[Positions, Floats]:
-        """The first stage: every query's nearest documents, by exact search in float32; ties in the documents' order.
+    def candidates(
+        self, data: Dataset, k: int = 100, *, first_stage: str = "dense", show_progress: bool | None = None
+    ) -> tuple[Positions, Floats]:
+        """The first stage: every query's best documents, by exact search; ties in the documents' order.
 
         Args:
             data: The queries and documents.
             k: How many; all documents where there are fewer.
+            first_stage: "dense": by the vectors' similarity in float32. "bm25": by the sparse encoder's vectors.
             show_progress: None: on a terminal, once it takes more than two seconds.
 
         Returns:
             Positions in ``data.documents``, and scores. **Shape:** both (queries, min(k, documents)). **Unit:** the
-            bi-encoder's similarity.
+            bi-encoder's similarity, or the sparse encoder's score. A sparse search may find fewer: the rest of the row
+            is −1, with the score −∞.
 
         Raises:
-            ConfigurationError: ``k`` is below 1, or the bi-encoder compares by a distance.
+            ConfigurationError: ``k`` is below 1, an unknown first stage, or a bi-encoder that compares by a distance.
             InputError: There are no documents or no queries.
         """
         if isinstance(k, bool) or not isinstance(k, int) or k < 1:
@@ -106,6 +116,15 @@ class Stages(Closing):
                 f"A search needs documents and queries; {data.name!r} holds {len(data.documents)} and "
                 f"{len(data.queries)}."
             )
+        if first_stage == "bm25":
+            from bicross.evaluation.lexical import sparse_candidates
+
+            return sparse_candidates(data, self.sparse_encoder, k, show_progress=show_progress)
+        if first_stage != "dense":
+            raise ConfigurationError(f"first_stage must be one of {FIRST_STAGES}, got {first_stage!r}.")
+        return self._dense(data, k, show_progress)
+
+    def _dense(self, data: Dataset, k: int, show_progress: bool | None) -> tuple[Positions, Floats]:
         name = getattr(self.bi_encoder, "similarity_name", "cosine")
         if name not in ("cosine", "dot"):
             raise ConfigurationError(f"Exact search compares by cosine or dot, got a bi-encoder that uses {name!r}.")
