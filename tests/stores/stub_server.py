@@ -60,7 +60,10 @@ class Stub:
             case "DELETE", "":
                 return client.delete_collection(name)
             case "PATCH", "":
-                return client.update_collection(name, metadata=body["metadata"])
+                change = models.UpdateCollection(**body)
+                return client.update_collection(
+                    name, sparse_vectors_config=change.sparse_vectors, metadata=change.metadata
+                )
             case "PUT", "index":
                 return done
             case "PUT", "points":
@@ -80,12 +83,14 @@ class Stub:
                 points, following = client.scroll(name, r.filter, r.limit, offset=r.offset, with_payload=r.with_payload)
                 return {"points": _dump(points), "next_page_offset": following}
             case "POST", "points/query":
-                q = models.QueryRequest(**body)
-                vector = q.query.nearest if isinstance(q.query, models.NearestQuery) else q.query
-                found = client.query_points(
-                    name, vector, using=q.using, query_filter=q.filter, limit=q.limit, with_payload=True
-                )
-                return _dump(found)
+                return self._found(name, models.QueryRequest(**body))
+            case "POST", "points/query/batch":
+                return [self._found(name, one) for one in models.QueryRequestBatch(**body).searches]
+            case "PUT", "points/vectors":
+                client.update_vectors(name, models.UpdateVectors(**body).points)
+            case "POST", "points/vectors/delete":
+                request = models.DeleteVectors(**body)
+                client.delete_vectors(name, request.vector, request.filter)
             case "POST", "points/query/groups":
                 g = models.QueryGroupsRequest(**body)
                 vector = g.query.nearest if isinstance(g.query, models.NearestQuery) else g.query
@@ -98,6 +103,13 @@ class Stub:
             case _:
                 raise NotImplementedError(f"{method} {action}")
         return done
+
+    def _found(self, name: str, q: models.QueryRequest) -> Any:
+        vector = q.query.nearest if isinstance(q.query, models.NearestQuery) else q.query
+        found = self.client.query_points(
+            name, vector, using=q.using, query_filter=q.filter, limit=q.limit, with_payload=True
+        )
+        return _dump(found)
 
 
 def _dump(value: Any) -> Any:

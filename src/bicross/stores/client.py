@@ -5,22 +5,39 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Any, TypeVar
 
 from qdrant_client import QdrantClient, models
 
 from bicross.errors import BicrossWarning, CollectionNotFoundError, StoreError
+from bicross.stores.client_classes import (
+    ClientDialect,
+    answers,
+    row_of,
+    selection,
+    vectors_of,
+    wire_id,
+    wire_sparse,
+)
 from bicross.stores.conditions import Missing, Node
 from bicross.stores.connection import Connection, is_local
 from bicross.stores.detection import PEEKED, RECORD, Keys, VectorShape, record_of, understand
 from bicross.stores.layouts import NATIVE, Layout
 from bicross.stores.paths import Path
 from bicross.stores.schema import SPARSE, Header
-from bicross.stores.transport import Point, Row, Transport, address, as_lists, translate
-from bicross.types import Floats
+from bicross.stores.transport import (
+    Point,
+    Row,
+    Search,
+    Transport,
+    address,
+    as_lists,
+    translate,
+    unless_sparse,
+)
+from bicross.types import Floats, SparseVector
 
 T = TypeVar("T")
 _DISTANCES = {"cosine": models.Distance.COSINE, "dot": models.Distance.DOT}
@@ -63,7 +80,7 @@ class ClientTransport:
                 name: VectorShape(one.size, one.distance.value, one.multivector_config is not None)
                 for name, one in vectors.items()
             },
-            sparse=list(params.sparse_vectors or {}),
+            sparse={name: one.modifier == models.Modifier.IDF for name, one in (params.sparse_vectors or {}).items()},
             metadata=info.config.metadata or {},
             peek=self._peek,
             keys=self._keys,
@@ -153,9 +170,9 @@ class ClientTransport:
         return self._described().indexed_vectors_count or 0, None
 
     def upsert(self, points: Sequence[Point], size: int) -> None:  # noqa: ARG002
-        name = self.layout().vector
+        layout = self.layout()
         batch = [
-            models.PointStruct(id=_wire(point.id), vector={name: vector} if name else vector, payload=point.payload)
+            models.PointStruct(id=wire_id(point.id), vector=vectors_of(point, vector, layout), payload=point.payload)
             for point, vector in zip(points, as_lists(points), strict=True)
         ]
         self._call("write", lambda client: client.upsert(self._collection, batch, wait=True))
@@ -163,56 +180,79 @@ class ClientTransport:
     def overwrite(self, payloads: Sequence[tuple[str, dict[str, Any]]], size: int) -> None:  # noqa: ARG002
         operations = [
             models.OverwritePayloadOperation(
-                overwrite_payload=models.SetPayload(points=[_wire(point)], payload=payload)
+                overwrite_payload=models.SetPayload(points=[wire_id(point)], payload=payload)
             )
             for point, payload in payloads
         ]
         self._call("write", lambda client: client.batch_update_points(self._collection, operations, wait=True))
 
     def delete(self, ids: Sequence[str]) -> None:
-        selector = models.PointIdsList(points=list(map(_wire, ids)))
+        selector = models.PointIdsList(points=list(map(wire_id, ids)))
         self._call("write", lambda client: client.delete(self._collection, selector, wait=True))
 
-    def retrieve(self, ids: Sequence[str], fields: Sequence[str] | None, *, vectors: bool = False) -> list[Row]:
-        name = self.layout().vector
-        wanted = [name] if vectors and name else vectors
+    def update_sparse(self, vectors: Sequence[tuple[str, SparseVector]], size: int) -> None:  # noqa: ARG002
+        name = self._slot()
+        batch = [
+            models.PointVectors(id=wire_id(point), vector={name: wire_sparse(vector)}) for point, vector in vectors
+        ]
+        self._call("write", lambda client: client.update_vectors(self._collection, batch, wait=True))
+
+    def reset_sparse(self, *, idf: bool) -> None:
+        name = self._slot()
+        modifier = models.Modifier.IDF if idf else models.Modifier.NONE
+        if idf != self.layout().idf:
+            config = {name: models.SparseVectorParams(modifier=modifier)}
+            self._call(
+                "update", lambda client: client.update_collection(self._collection, sparse_vectors_config=config)
+            )
+            self._known = None
+            if self.layout().idf != idf:
+                raise StoreError(
+                    f"Sparse vector {name!r} of collection {self._collection!r} needs the modifier {modifier.value!r}; "
+                    f"the server at {self.place} kept the other one. Index again with recreate=True."
+                )
+        everything = models.Filter()
+        self._call("write", lambda client: client.delete_vectors(self._collection, [name], everything, wait=True))
+
+    def _slot(self) -> str:
+        name = self.layout().sparse
+        if name is None:
+            raise StoreError(f"Collection {self._collection!r} at {self.place} has no sparse vector.")
+        return name
+
+    def retrieve(self, ids: Sequence[str], fields: Sequence[str] | None, *, vectors: str | None = None) -> list[Row]:
+        layout = self.layout()
+        name = {None: None, "dense": layout.vector, "sparse": layout.sparse}[vectors]
+        wanted: bool | list[str] = [name] if name else name is not None
         records = self._call(
             "read",
             lambda client: client.retrieve(
-                self._collection, list(map(_wire, ids)), with_payload=_selection(fields), with_vectors=wanted
+                self._collection, list(map(wire_id, ids)), with_payload=selection(fields), with_vectors=wanted
             ),
         )
-        return [_row(record, name) for record in records]
+        return [row_of(record, layout) for record in records]
 
-    def scroll(self, node: Node | None, fields: Sequence[str] | None, limit: int, start: Any) -> tuple[list[Row], Any]:
-        condition = self._condition(node)
+    def scroll(
+        self, node: Node | None, fields: Sequence[str] | None, limit: int, start: Any, *, without_sparse: bool = False
+    ) -> tuple[list[Row], Any]:
+        condition = self._condition(node, without_sparse=without_sparse)
         records, following = self._call(
             "read",
             lambda client: client.scroll(
-                self._collection, condition, limit=limit, offset=start, with_payload=_selection(fields)
+                self._collection, condition, limit=limit, offset=start, with_payload=selection(fields)
             ),
         )
-        return [_row(record) for record in records], following
+        return [row_of(record) for record in records], following
 
-    def count(self, node: Node | None) -> int:
-        condition = self._condition(node)
+    def count(self, node: Node | None, *, without_sparse: bool = False) -> int:
+        condition = self._condition(node, without_sparse=without_sparse)
         return self._call("count", lambda client: client.count(self._collection, condition, exact=True)).count
 
-    def query(self, vector: Floats, limit: int, ef: int, node: Node | None) -> list[Row]:
-        condition, name = self._condition(node), self.layout().vector
-        response = self._call(
-            "search",
-            lambda client: client.query_points(
-                self._collection,
-                query=vector.tolist(),
-                using=name or None,
-                query_filter=condition,
-                search_params=None if is_local(client) else models.SearchParams(hnsw_ef=ef),
-                limit=limit,
-                with_payload=True,
-            ),
-        )
-        return [_row(point) for point in response.points]
+    def query(self, searches: Sequence[Search], node: Node | None) -> list[list[Row]]:
+        condition = self._condition(node)
+        asked = [self._asked(search, condition) for search in searches]
+        responses = self._call("search", lambda client: answers(client, self._collection, asked))
+        return [[row_of(point) for point in response.points] for response in responses]
 
     def query_groups(
         self, vector: Floats, path: Path, limit: int, size: int, ef: int, node: Node | None
@@ -233,13 +273,24 @@ class ClientTransport:
                 with_payload=True,
             ),
         )
-        return [[_row(point) for point in group.hits] for group in result.groups]
+        return [[row_of(point) for point in group.hits] for group in result.groups]
 
-    def _condition(self, node: Node | None) -> models.Filter | None:
-        if node is None:
-            return None
-        layout = self.layout()
-        filter: models.Filter = translate(layout.located(node), ClientDialect(), layout.point_id)
+    def _asked(self, search: Search, condition: models.Filter | None) -> models.QueryRequest:
+        vector = search.vector
+        sparse = isinstance(vector, SparseVector)
+        return models.QueryRequest(
+            query=wire_sparse(vector) if isinstance(vector, SparseVector) else vector.tolist(),
+            using=self._slot() if sparse else self.layout().vector or None,
+            filter=condition,
+            params=models.SearchParams(hnsw_ef=search.ef) if search.ef else None,
+            limit=search.limit,
+            with_payload=True,
+        )
+
+    def _condition(self, node: Node | None, *, without_sparse: bool = False) -> models.Filter | None:
+        layout, dialect = self.layout(), ClientDialect()
+        found = None if node is None else translate(layout.located(node), dialect, layout.point_id)
+        filter: models.Filter | None = unless_sparse(found, self._slot(), dialect) if without_sparse else found
         return filter
 
     def optimize(self) -> bool:
@@ -250,47 +301,3 @@ class ClientTransport:
 
     def close(self) -> None:
         self._connection.close()
-
-
-class ClientDialect:
-    """Conditions in qdrant-client's classes."""
-
-    def group(
-        self, *, must: list[Any] | None = None, should: list[Any] | None = None, must_not: list[Any] | None = None
-    ) -> models.Filter:
-        return models.Filter(must=must, should=should, must_not=must_not)
-
-    def has_id(self, ids: Iterable[str]) -> models.HasIdCondition:
-        return models.HasIdCondition(has_id=list(map(_wire, ids)))
-
-    def is_empty(self, key: str) -> models.IsEmptyCondition:
-        return models.IsEmptyCondition(is_empty=models.PayloadField(key=key))
-
-    def strings(self, key: str, values: Sequence[str]) -> models.FieldCondition:
-        return models.FieldCondition(key=key, match=models.MatchAny(any=list(values)))
-
-    def exactly(self, key: str, value: bool | int) -> models.FieldCondition:
-        return models.FieldCondition(key=key, match=models.MatchValue(value=value))
-
-    def numbers(self, key: str, bounds: Mapping[str, float]) -> models.FieldCondition:
-        return models.FieldCondition(key=key, range=models.Range(**bounds))
-
-    def dates(self, key: str, bounds: Mapping[str, datetime]) -> models.FieldCondition:
-        return models.FieldCondition(key=key, range=models.DatetimeRange(**bounds))
-
-
-def _selection(fields: Sequence[str] | None) -> bool | list[str]:
-    if fields is None:
-        return True
-    return list(fields) if fields else False
-
-
-def _wire(point: str) -> int | str:
-    return int(point) if point.isdecimal() else point
-
-
-def _row(record: models.Record | models.ScoredPoint, name: str = "") -> Row:
-    vector: Any = record.vector or None
-    if isinstance(vector, dict):
-        vector = vector.get(name)
-    return Row(str(record.id), record.payload or {}, vector, getattr(record, "score", 0.0))

@@ -10,13 +10,14 @@ from bicross.errors import ConfigurationError, StoreError
 from bicross.stores.layouts import NATIVE, Layout
 from bicross.stores.paths import dig, parsed, spelled
 from bicross.stores.peers import HAYSTACK, LANGCHAIN, PeerLayout
-from bicross.stores.schema import Header
+from bicross.stores.schema import SPARSE, Header
 
 RECORD = "bicross"
 """The entry of a collection's metadata that holds its header and its layout."""
 PEEKED = 16
 """How many points are looked at to recognise a layout."""
 _DISTANCES = {"Cosine": "cosine", "Dot": "dot"}
+_SPARSE = ("bm25", "text-sparse", "langchain-sparse")
 _MARKS = {"text-dense": HAYSTACK, "text-sparse": HAYSTACK, "langchain-sparse": LANGCHAIN}
 
 Peeked = Sequence[tuple[str, Mapping[str, Any]]]
@@ -38,6 +39,7 @@ class Keys:
     title: str | None = None
     meta: str | None = None
     vector: str | None = None
+    sparse: str | None = None
 
     def check(self) -> None:
         """Check that they are names, and different ones.
@@ -53,6 +55,8 @@ class Keys:
                 )
         if self.vector is not None and not isinstance(self.vector, str):
             raise ConfigurationError(f"vector_name is a string, empty for the unnamed vector; got {self.vector!r}.")
+        if self.sparse is not None and (not isinstance(self.sparse, str) or not self.sparse):
+            raise ConfigurationError(f"sparse_vector_name is a vector's name; got {self.sparse!r}.")
         given = [key for key in (self.text, self.title, self.meta) if key is not None]
         if len(set(given)) < len(given):
             raise ConfigurationError(f"text_key, title_key and meta_key are different fields; got {given!r}.")
@@ -85,7 +89,7 @@ def understand(
     where: str,
     *,
     vectors: Mapping[str, VectorShape],
-    sparse: Sequence[str],
+    sparse: Mapping[str, bool],
     metadata: Mapping[str, Any],
     peek: Callable[[], Peeked],
     keys: Keys,
@@ -95,7 +99,7 @@ def understand(
     Args:
         where: The collection, for messages.
         vectors: Its dense vectors by name, empty for the unnamed one.
-        sparse: Names of its sparse vectors.
+        sparse: Its sparse vectors by name: whether their queries are weighed by inverse document frequency.
         metadata: Its metadata.
         peek: Gives the ids and payloads of some of its points.
         keys: What the caller says.
@@ -113,11 +117,22 @@ def understand(
                 f"The layout of {where} is recorded since it was made or adopted: {layout.to_dict()!r}; got {keys!r}. "
                 "Leave the keys out."
             )
-        return header, layout
+        return header, _with_sparse(where, layout, sparse, keys.sparse)
     name = _chosen_vector(where, vectors, keys.vector)
     size, distance, _ = vectors[name]
     layout = replace(_detected(where, [*vectors, *sparse], peek(), keys), vector=name, adopted=False)
-    return Header(dimension=size, distance=_DISTANCES[distance]), layout
+    return Header(dimension=size, distance=_DISTANCES[distance]), _with_sparse(where, layout, sparse, keys.sparse)
+
+
+def _with_sparse(where: str, layout: Layout, sparse: Mapping[str, bool], wanted: str | None) -> Layout:
+    """The layout with the collection's sparse vector: the one asked for, its program's usual one, or the only one."""
+    if wanted is not None and wanted not in sparse:
+        raise StoreError(
+            f"{where} has the sparse vectors {sorted(sparse)!r}; got sparse_vector_name={wanted!r}. Name one of them."
+        )
+    usual = layout.sparse if layout.sparse in sparse else next((name for name in _SPARSE if name in sparse), None)
+    name = wanted or usual or (next(iter(sparse)) if len(sparse) == 1 else None)
+    return replace(layout, sparse=name, idf=bool(name) and sparse[str(name)])
 
 
 def record_of(header: Header, layout: Layout) -> dict[str, Any]:
@@ -220,11 +235,12 @@ def read_layout(values: Any, where: str) -> Layout:
         return NATIVE
     try:
         if values["name"] == "native":
-            return Layout(vector=str(values["vector"]))
+            return Layout(vector=str(values["vector"]), sparse=str(values.get("sparse", SPARSE)))
         title = values["title"]
         return PeerLayout(
             name=str(values["name"]),
             vector=str(values["vector"]),
+            sparse=str(values.get("sparse", SPARSE)),
             text=tuple(map(str, values["text"])),
             title=None if title is None else tuple(map(str, title)),
             meta=tuple(map(str, values["meta"])),

@@ -8,23 +8,31 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import qdrant_edge as edge
 
 from bicross.errors import ClosedError
 from bicross.stores.conditions import Node
+from bicross.stores.edge_classes import EdgeDialect, condition_of, row_of, selection, wire_sparse
 from bicross.stores.folder import SIDECAR
 from bicross.stores.inputs import COLLECTION_NAME
 from bicross.stores.layouts import NATIVE, Layout
 from bicross.stores.schema import SPARSE, Header
 from bicross.stores.shards import Registry, SharedShard, engine_errors
-from bicross.stores.transport import Point, Row, Transport, address, as_lists, translate
-from bicross.types import Floats
+from bicross.stores.transport import (
+    Point,
+    Row,
+    Search,
+    Transport,
+    address,
+    as_lists,
+    translate,
+)
+from bicross.types import SparseVector
 
 _DISTANCES = {"cosine": edge.Distance.Cosine, "dot": edge.Distance.Dot}
 
@@ -33,6 +41,8 @@ class EdgeEngine:
     """Shards of qdrant-edge."""
 
     def load(self, path: Path, header: Header) -> edge.EdgeShard:
+        if header.sparse is not None and header.sparse.state == "reset":
+            return edge.EdgeShard.load(str(path))  # killed while the sparse slot was replaced: it may be either
         return edge.EdgeShard.load(str(path), _config(header))
 
     def make(self, path: Path, header: Header) -> edge.EdgeShard:
@@ -83,7 +93,8 @@ class EdgeTransport:
         return self._shared().open()
 
     def layout(self, *, fresh: bool = False) -> Layout:  # noqa: ARG002
-        return NATIVE
+        header = self._shared().header
+        return NATIVE if header is None or header.sparse is None else replace(NATIVE, idf=header.sparse.idf)
 
     def create(self, header: Header) -> Header:
         return self._shared().create(header)
@@ -112,7 +123,12 @@ class EdgeTransport:
 
     def upsert(self, points: Sequence[Point], size: int) -> None:
         batch = [
-            edge.Point(point.id, vector, point.payload) for point, vector in zip(points, as_lists(points), strict=True)
+            edge.Point(
+                point.id,
+                vector if point.sparse is None else {"": vector, SPARSE: wire_sparse(point.sparse)},
+                point.payload,
+            )
+            for point, vector in zip(points, as_lists(points), strict=True)
         ]
         self._shared().write([edge.UpdateOperation.upsert_points(batch)], size)
 
@@ -123,33 +139,58 @@ class EdgeTransport:
     def delete(self, ids: Sequence[str]) -> None:
         self._shared().write([edge.UpdateOperation.delete_points(list(ids))], 64 * len(ids))
 
-    def retrieve(self, ids: Sequence[str], fields: Sequence[str] | None, *, vectors: bool = False) -> list[Row]:
-        with self._reading() as shard:
-            records = shard.retrieve(list(ids), _selection(fields), vectors)
-        return [_row(record) for record in records]
+    def update_sparse(self, vectors: Sequence[tuple[str, SparseVector]], size: int) -> None:
+        batch = [edge.PointVectors(point, {SPARSE: wire_sparse(vector)}) for point, vector in vectors]
+        self._shared().write([edge.UpdateOperation.update_vectors(batch)], size)
 
-    def scroll(self, node: Node | None, fields: Sequence[str] | None, limit: int, start: Any) -> tuple[list[Row], Any]:
-        request = edge.ScrollRequest(
-            offset=start, limit=limit, filter=translate(node, EdgeDialect()), with_payload=_selection(fields)
+    def reset_sparse(self, *, idf: bool) -> None:
+        weighing = edge.Modifier.Idf if idf else None
+        self._shared().write(
+            [
+                edge.UpdateOperation.delete_vector_name(SPARSE),
+                edge.UpdateOperation.create_sparse_vector(SPARSE, modifier=weighing),
+            ],
+            0,
         )
+        self.flush()
+
+    def retrieve(self, ids: Sequence[str], fields: Sequence[str] | None, *, vectors: str | None = None) -> list[Row]:
+        wanted = [SPARSE if vectors == "sparse" else ""] if vectors else False
+        with self._reading() as shard:
+            records = shard.retrieve(list(ids), selection(fields), wanted)
+        return [row_of(record) for record in records]
+
+    def scroll(
+        self, node: Node | None, fields: Sequence[str] | None, limit: int, start: Any, *, without_sparse: bool = False
+    ) -> tuple[list[Row], Any]:
+        condition = condition_of(node, without_sparse=without_sparse)
+        request = edge.ScrollRequest(offset=start, limit=limit, filter=condition, with_payload=selection(fields))
         with self._reading() as shard:
             records, following = shard.scroll(request)
-        return [_row(record) for record in records], following
+        return [row_of(record) for record in records], following
 
-    def count(self, node: Node | None) -> int:
+    def count(self, node: Node | None, *, without_sparse: bool = False) -> int:
+        condition = condition_of(node, without_sparse=without_sparse)
         with self._reading() as shard:
-            return shard.count(edge.CountRequest(exact=True, filter=translate(node, EdgeDialect())))
+            return shard.count(edge.CountRequest(exact=True, filter=condition))
 
-    def query(self, vector: Floats, limit: int, ef: int, node: Node | None) -> list[Row]:
-        request = edge.QueryRequest(
-            limit=limit,
-            query=edge.Query.Nearest(vector.tolist()),
-            filter=translate(node, EdgeDialect()),
-            params=edge.SearchParams(hnsw_ef=ef),
-            with_payload=True,
-        )
+    def query(self, searches: Sequence[Search], node: Node | None) -> list[list[Row]]:
+        condition = translate(node, EdgeDialect())
+        requests = [
+            edge.QueryRequest(
+                limit=search.limit,
+                query=edge.Query.Nearest(wire_sparse(search.vector), using=SPARSE)
+                if isinstance(search.vector, SparseVector)
+                else edge.Query.Nearest(search.vector.tolist()),
+                filter=condition,
+                params=edge.SearchParams(hnsw_ef=search.ef) if search.ef else None,
+                with_payload=True,
+            )
+            for search in searches
+        ]
+        # One after the other: the engine's batch call holds up other threads, as its single one doesn't.
         with self._reading() as shard:
-            return [_row(point) for point in shard.query(request)]
+            return [[row_of(point) for point in shard.query(request)] for request in requests]
 
     def query_groups(self, *_: Any) -> None:
         return None
@@ -179,49 +220,9 @@ class EdgeTransport:
             yield shared.shard
 
 
-class EdgeDialect:
-    """Conditions in the engine's classes."""
-
-    def group(
-        self, *, must: list[Any] | None = None, should: list[Any] | None = None, must_not: list[Any] | None = None
-    ) -> edge.Filter:
-        return edge.Filter(must=must, should=should, must_not=must_not)
-
-    def has_id(self, ids: Iterable[str]) -> edge.HasIdCondition:
-        return edge.HasIdCondition(set(ids))
-
-    def is_empty(self, key: str) -> edge.IsEmptyCondition:
-        return edge.IsEmptyCondition(key)
-
-    def strings(self, key: str, values: Sequence[str]) -> edge.FieldCondition:
-        return edge.FieldCondition(key, match=edge.MatchAny(list(values)))
-
-    def exactly(self, key: str, value: bool | int) -> edge.FieldCondition:
-        # qdrant-edge-py 0.9 takes a Python bool for an integer, but numpy's for what it is.
-        exact: Any = np.bool_(value) if isinstance(value, bool) else value
-        return edge.FieldCondition(key, match=edge.MatchValue(exact))
-
-    def numbers(self, key: str, bounds: Mapping[str, float]) -> edge.FieldCondition:
-        return edge.FieldCondition(key, range=edge.RangeFloat(**bounds))
-
-    def dates(self, key: str, bounds: Mapping[str, datetime]) -> edge.FieldCondition:
-        texts = {name: bound.isoformat() for name, bound in bounds.items()}
-        return edge.FieldCondition(key, range=edge.RangeDateTime(**texts))
-
-
 def _config(header: Header) -> edge.EdgeConfig:
+    weighing = edge.Modifier.Idf if header.sparse is None or header.sparse.idf else None
     return edge.EdgeConfig(
         vectors={"": edge.EdgeVectorParams(size=header.dimension, distance=_DISTANCES[header.distance])},
-        sparse_vectors={SPARSE: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)},
+        sparse_vectors={SPARSE: edge.EdgeSparseVectorParams(modifier=weighing)},
     )
-
-
-def _selection(fields: Sequence[str] | None) -> bool | list[str]:
-    if fields is None:
-        return True
-    return list(fields) if fields else False
-
-
-def _row(record: edge.Record | edge.ScoredPoint) -> Row:
-    vector: Any = record.vector or None
-    return Row(str(record.id), record.payload or {}, vector, getattr(record, "score", 0.0))

@@ -6,18 +6,21 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from bicross.sparse.exact import SparseIndex
 from bicross.stores.conditions import Node, matches
 from bicross.stores.layouts import NATIVE, Layout
 from bicross.stores.schema import Header
 from bicross.stores.store import Store
-from bicross.stores.transport import Point, Row, Transport
-from bicross.types import Floats
+from bicross.stores.transport import Point, Row, Search, Transport
+from bicross.types import Floats, SparseVector
 
 _SCORED_AT_ONCE = 8192
+_NOTHING = SparseVector(np.zeros(0, np.uint32), np.zeros(0, np.float32))
 
 
 class ExactStore(Store):
@@ -47,12 +50,14 @@ class MemoryTransport:
         self._header: Header | None = None
         self._points: dict[str, Point] = {}
         self._index: tuple[list[str], Floats] | None = None
+        self._postings: SparseIndex | None = None
+        self._idf = True
 
     def header(self) -> Header | None:
         return self._header
 
     def layout(self, *, fresh: bool = False) -> Layout:  # noqa: ARG002
-        return NATIVE
+        return NATIVE if self._idf else replace(NATIVE, idf=False)
 
     def create(self, header: Header) -> Header:
         with self._lock:
@@ -64,7 +69,8 @@ class MemoryTransport:
 
     def drop(self) -> None:
         with self._lock:
-            self._header, self._points, self._index = None, {}, None
+            self._header, self._points, self._idf = None, {}, True
+            self._forget()
 
     def collections(self) -> Iterator[tuple[str, Transport]]:
         yield self._collection, self
@@ -78,7 +84,7 @@ class MemoryTransport:
             for point in points:
                 vector = _normalised(point.vector) if cosine else point.vector.copy()
                 self._points[point.id] = point._replace(vector=vector)
-            self._index = None
+            self._forget()
 
     def overwrite(self, payloads: Sequence[tuple[str, dict[str, Any]]], size: int) -> None:  # noqa: ARG002
         with self._lock:
@@ -90,38 +96,71 @@ class MemoryTransport:
         with self._lock:
             for point in ids:
                 self._points.pop(point, None)
-            self._index = None
+            self._forget()
 
-    def retrieve(self, ids: Sequence[str], fields: Sequence[str] | None, *, vectors: bool = False) -> list[Row]:
+    def update_sparse(self, vectors: Sequence[tuple[str, SparseVector]], size: int) -> None:  # noqa: ARG002
+        with self._lock:
+            for point, vector in vectors:
+                if point in self._points:
+                    self._points[point] = self._points[point]._replace(sparse=vector)
+            self._forget()
+
+    def reset_sparse(self, *, idf: bool) -> None:
+        with self._lock:
+            self._points = {point: each._replace(sparse=None) for point, each in self._points.items()}
+            self._idf = idf
+            self._forget()
+
+    def _forget(self) -> None:
+        self._index = self._postings = None
+
+    def retrieve(self, ids: Sequence[str], fields: Sequence[str] | None, *, vectors: str | None = None) -> list[Row]:
         with self._lock:
             found = [self._points[point] for point in ids if point in self._points]
+        if vectors == "sparse":
+            return [Row(point.id, _read(point, fields), sparse=point.sparse) for point in found]
         return [Row(point.id, _read(point, fields), point.vector.tolist() if vectors else None) for point in found]
 
-    def scroll(self, node: Node | None, fields: Sequence[str] | None, limit: int, start: Any) -> tuple[list[Row], Any]:
+    def scroll(
+        self, node: Node | None, fields: Sequence[str] | None, limit: int, start: Any, *, without_sparse: bool = False
+    ) -> tuple[list[Row], Any]:
         with self._lock:
             ids = sorted(point for point in self._points if start is None or point >= start)
             found: list[Row] = []
             for point in ids:
-                if matches(node, self._points[point].payload):
+                if self._matches(node, self._points[point], without_sparse):
                     if len(found) == limit:
                         return found, point
                     found.append(Row(point, _read(self._points[point], fields)))
         return found, None
 
-    def count(self, node: Node | None) -> int:
+    def count(self, node: Node | None, *, without_sparse: bool = False) -> int:
         with self._lock:
-            return sum(matches(node, point.payload) for point in self._points.values())
+            return sum(self._matches(node, point, without_sparse) for point in self._points.values())
 
-    def query(self, vector: Floats, limit: int, ef: int, node: Node | None) -> list[Row]:  # noqa: ARG002
+    def _matches(self, node: Node | None, point: Point, without_sparse: bool) -> bool:
+        return not (without_sparse and point.sparse is not None) and matches(node, point.payload)
+
+    def query(self, searches: Sequence[Search], node: Node | None) -> list[list[Row]]:
         with self._lock:
-            if self._header is None:
-                return []
-            ids, matrix = self._matrix()
-            chosen = np.array([matches(node, self._points[point].payload) for point in ids], dtype=bool)
-            scores = _scores(matrix, _normalised(vector) if self._header.distance == "cosine" else vector)
+            return [self._found(search, node) for search in searches] if self._header else [[] for _ in searches]
+
+    def _found(self, search: Search, node: Node | None) -> list[Row]:
+        ids, matrix = self._matrix()
+        chosen = np.array([matches(node, self._points[point].payload) for point in ids], dtype=bool)
+        if isinstance(search.vector, SparseVector):
+            if self._postings is None:
+                vectors = [self._points[point].sparse or _NOTHING for point in ids]
+                self._postings = SparseIndex(vectors, idf=self._idf)
+            best, scores = self._postings.search(search.vector, search.limit, allowed=chosen)
+            found = list(zip(best.tolist(), scores.tolist(), strict=True))
+        else:
+            cosine = self._header is not None and self._header.distance == "cosine"
+            scores = _scores(matrix, _normalised(search.vector) if cosine else search.vector)
             scores[~chosen] = -np.inf
-            best = np.argsort(-scores, kind="stable")[: min(limit, int(chosen.sum()))]
-            return [Row(ids[i], _read(self._points[ids[i]], None), None, float(scores[i])) for i in best]
+            order = np.argsort(-scores, kind="stable")[: min(search.limit, int(chosen.sum()))]
+            found = [(int(i), float(scores[i])) for i in order]
+        return [Row(ids[i], _read(self._points[ids[i]], None), None, score) for i, score in found]
 
     def query_groups(self, *_: Any) -> None:
         return None

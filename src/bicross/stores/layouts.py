@@ -20,12 +20,16 @@ class Layout:
     Attributes:
         name: ``native``, ``haystack``, ``langchain`` or ``custom``.
         vector: Name of the dense vector; empty for the unnamed one.
+        sparse: Name of the sparse vector; None where there is none.
+        idf: Whether the engine weighs a sparse query's entries by inverse document frequency.
         adopted: Whether the collection says which model filled it, or this package made it. Else it is read-only.
         problem: Why the points can't be read; None where they can.
     """
 
     name: str = "native"
     vector: str = ""
+    sparse: str | None = schema.SPARSE
+    idf: bool = True
     adopted: bool = True
     problem: str | None = None
 
@@ -88,7 +92,10 @@ class Layout:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values, for the collection's metadata."""
-        return {"name": self.name, "vector": self.vector}
+        return {"name": self.name, "vector": self.vector, **self._noted_sparse()}
+
+    def _noted_sparse(self) -> dict[str, str]:
+        return {} if self.sparse in (None, schema.SPARSE) else {"sparse": str(self.sparse)}
 
 
 NATIVE = Layout()

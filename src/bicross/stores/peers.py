@@ -169,7 +169,7 @@ class PeerLayout(Layout):
         """As JSON values, for the collection's metadata."""
         places = {name: getattr(self, name) for name in ("text", "title", "meta", "own")}
         written = {name: path if path is None else list(path) for name, path in places.items()}
-        return {"name": self.name, "vector": self.vector, **written, "ids": self.ids}
+        return {"name": self.name, "vector": self.vector, **self._noted_sparse(), **written, "ids": self.ids}
 
     def _place(self, path: Path) -> Path:
         match path:

@@ -39,6 +39,7 @@ class QdrantStore(Store):
         title_key: Field that holds the title.
         meta_key: Field that holds what filters reach as ``meta``; with text_key alone, it is every other field.
         vector_name: Which dense vector, where the collection has several.
+        sparse_vector_name: Which sparse vector, where it has several that aren't known.
 
     Raises:
         ConfigurationError: Not exactly one of path, url and client; or one that makes no sense.
@@ -58,6 +59,7 @@ class QdrantStore(Store):
         title_key: str | None = None,
         meta_key: str | None = None,
         vector_name: str | None = None,
+        sparse_vector_name: str | None = None,
     ) -> None:
         given = [name for name, value in (("path", path), ("url", url), ("client", client)) if value is not None]
         if len(given) != 1:
@@ -67,12 +69,13 @@ class QdrantStore(Store):
         if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
             raise ConfigurationError(f"timeout is a number of seconds above 0; got {timeout!r}.")
         check_collection(collection)
-        keys = Keys(text_key, title_key, meta_key, vector_name)
+        keys = Keys(text_key, title_key, meta_key, vector_name, sparse_vector_name)
         keys.check()
         if path is not None and keys != Keys():
             raise ConfigurationError(
-                "text_key, title_key, meta_key and vector_name are for collections of other programs, on a server or "
-                f"in a client; an embedded one is always in bicross's own layout; got path={path!r}. Leave them out."
+                "text_key, title_key, meta_key and the vectors' names are for collections of other programs, on a "
+                "server or in a client; an embedded one is always in bicross's own layout; "
+                f"got path={path!r}. Leave them out."
             )
         self._argument = given[0]
         transport: Transport

@@ -16,8 +16,9 @@ from bicross.stores.layouts import Layout
 from bicross.stores.opened import Opened
 from bicross.stores.reading import READ_BATCH, nearest, nearest_groups, pages, retrieve
 from bicross.stores.schema import Stamp
+from bicross.stores.sparse_checks import check_slot, check_sparse
 from bicross.stores.transport import Row, Transport
-from bicross.types import Floats, Hit, Passage
+from bicross.types import Floats, Hit, Passage, SparseVector
 
 
 class Reads(Opened):
@@ -50,7 +51,7 @@ class Reads(Opened):
         """
         transport, layout = self._readable()
         asked = {layout.point_id(item): item for item in inputs.check_ids(ids)}
-        rows = {row.id: row.vector for row in retrieve(transport, list(asked), (), vectors=True)}
+        rows = {row.id: row.vector for row in retrieve(transport, list(asked), (), vectors="dense")}
         found = [point for point in asked if rows.get(point) is not None]
         header = transport.header()
         matrix = np.array([rows[point] for point in found], dtype=np.float32)
@@ -99,11 +100,21 @@ class Reads(Opened):
             FilterError: The filter isn't understood.
             StoreError: The collection's layout isn't understood.
         """
+        return self._search([vector], top_k, filter)[0]
+
+    def _search(self, queries: Sequence[Any], top_k: int, filter: Filter | None) -> list[list[Hit]]:
+        """Hits for each query, dense or sparse, in one round trip."""
         self._ready()
         node = parse(filter)
-        query, top_k = inputs.check_query(vector), inputs.check_at_least_one(top_k, "top_k")
-        transport = self._comparable(query)
-        return [] if transport is None else self._hits(nearest(transport, query, top_k, self._hnsw_ef, node))
+        checked = [
+            check_sparse(query, "query") if isinstance(query, SparseVector) else inputs.check_query(query)
+            for query in queries
+        ]
+        top_k = inputs.check_at_least_one(top_k, "top_k")
+        transport = self._comparable(checked)
+        if transport is None:
+            return [[] for _ in queries]
+        return [self._hits(rows) for rows in nearest(transport, checked, top_k, self._hnsw_ef, node)]
 
     def search_groups(
         self,
@@ -134,25 +145,29 @@ class Reads(Opened):
         self._ready()
         node, grouping = parse(filter), Grouping.of(group_by, group_size)
         query, top_k = inputs.check_query(vector), inputs.check_at_least_one(top_k, "top_k")
-        transport = self._comparable(query)
+        transport = self._comparable([query])
         if transport is None:
             return []
         ef, path, size = self._hnsw_ef, grouping.path, grouping.size
 
         def fetch(limit: int, matching: Node | None) -> list[Hit]:
-            return self._hits(nearest(transport, query, limit, ef, matching))
+            return self._hits(nearest(transport, [query], limit, ef, matching)[0])
 
         rows = nearest_groups(transport, query, path, top_k, size, ef, node)
         start = [] if rows is None else self._hits(rows) + fetch(top_k * size, both(node, Missing(path)))
         return best_documents(grouping, fetch, top_k, node, start)
 
-    def _comparable(self, query: Floats) -> Transport | None:
-        """The transport, if there is a collection; it holds vectors of the query's length."""
-        transport, _ = self._readable()
+    def _comparable(self, queries: Sequence[Floats | SparseVector]) -> Transport | None:
+        """The transport, if there is a collection; it holds vectors that these can be compared with."""
+        transport, layout = self._readable()
         header = transport.header()
         if header is None:
             return None
-        inputs.check_dimension(len(query), header.dimension, self._collection)
+        for query in queries:
+            if isinstance(query, SparseVector):
+                check_slot(layout, self._collection)
+            else:
+                inputs.check_dimension(len(query), header.dimension, self._collection)
         return transport
 
     def _hits(self, rows: Iterable[Row]) -> list[Hit]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from decimal import Decimal
 from typing import Any
 
@@ -17,9 +17,56 @@ from bicross.types import Passage
 SCHEMA_VERSION = 1
 DISTANCES = ("cosine", "dot")
 SPARSE = "bm25"
-"""Name of the sparse vector slot that every collection has from the start; empty until a lexical stage fills it."""
+"""Name of the sparse vector slot that every collection has from the start; empty until a sparse encoder fills it."""
 INDEXED_FIELDS = ("sync", "source")
 _POINT_NAMESPACE = uuid.UUID("0d1f6d0a-56f5-5c36-9d0e-3f2b8f0f6a11")
+
+
+@dataclass(frozen=True, slots=True)
+class SparseRecord:
+    """What a collection says about its sparse vectors.
+
+    Attributes:
+        fingerprint: The sparse encoder's fingerprint.
+        idf: Whether a query's entries are weighed by inverse document frequency in the collection.
+        name: ``bm25``, or the name or folder of a model; None where the encoder has none.
+        language: Language of BM25's stemmer.
+        mean_length: Mean document length that BM25's weights were made with. **Unit:** terms.
+        state: ``ready``; ``reset``: those of another encoder have to go first; ``renew``: all have to be made anew,
+            because the mean length has changed. The next sync does what is noted here, whatever killed the last one.
+    """
+
+    fingerprint: str
+    idf: bool = True
+    name: str | None = None
+    language: str | None = None
+    mean_length: float | None = None
+    state: str = "ready"
+
+    @classmethod
+    def from_dict(cls, values: Any) -> SparseRecord:
+        """Read what `asdict` wrote; fields of a newer release are left out.
+
+        Raises:
+            ValueError: It is damaged.
+        """
+        if not isinstance(values, Mapping):
+            raise ValueError("not an object")
+        known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
+        record = cls(**{"fingerprint": None, **known})
+        length = record.mean_length
+        if (
+            not isinstance(record.fingerprint, str)
+            or not isinstance(record.idf, bool)
+            or not all(text is None or isinstance(text, str) for text in (record.name, record.language))
+            or not (length is None or (isinstance(length, (int, float)) and length > 0))
+            or record.state not in SPARSE_STATES
+        ):
+            raise ValueError("a value of the wrong type")
+        return record
+
+
+SPARSE_STATES = ("ready", "reset", "renew")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +80,7 @@ class Header:
         model: Name or folder of that encoder.
         revision: Its revision.
         schema_version: Layout of the payload.
+        sparse: What made the sparse vectors; None where nothing has.
     """
 
     dimension: int
@@ -41,10 +89,14 @@ class Header:
     model: str | None = None
     revision: str | None = None
     schema_version: int = SCHEMA_VERSION
+    sparse: SparseRecord | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
-        return asdict(self)
+        """As JSON values; without an entry for what isn't there yet."""
+        values = asdict(self)
+        if self.sparse is None:
+            del values["sparse"]
+        return values
 
     @classmethod
     def from_dict(cls, values: Any, where: str) -> Header:
@@ -60,8 +112,14 @@ class Header:
                 f"This release reads collections up to schema version {SCHEMA_VERSION}; {where} has version "
                 f"{values['schema_version']!r}. Upgrade bicross."
             )
-        fields: dict[str, Any] = {name: values.get(name) for name in cls.__slots__}
-        header = cls(**fields)
+        damage = StoreError(f"The header of the collection in {where} is damaged: it holds {values!r}.")
+        noted = values.get("sparse")
+        try:
+            sparse = None if noted is None else SparseRecord.from_dict(noted)
+        except ValueError as error:
+            raise damage from error
+        plain: dict[str, Any] = {name: values.get(name) for name in cls.__slots__ if name != "sparse"}
+        header = cls(**plain, sparse=sparse)
         texts = (header.fingerprint, header.model, header.revision)
         if (
             type(header.dimension) is not int
@@ -69,7 +127,7 @@ class Header:
             or header.distance not in DISTANCES
             or not all(text is None or isinstance(text, str) for text in texts)
         ):
-            raise StoreError(f"The header of the collection in {where} is damaged: it holds {values!r}.")
+            raise damage
         return header
 
 
@@ -90,6 +148,7 @@ class CollectionInfo:
         size_bytes: Space taken on this disk, None where a server holds it. Unit: bytes.
         layout: Whose layout the points have: ``native``, ``haystack``, ``langchain``, ``custom`` or ``unknown``.
         read_only: Whether another program filled it and nobody adopted it.
+        sparse: What made the sparse vectors; None where nobody said.
     """
 
     name: str
@@ -104,6 +163,7 @@ class CollectionInfo:
     size_bytes: int | None
     layout: str = "native"
     read_only: bool = False
+    sparse: SparseRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)

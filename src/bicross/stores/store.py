@@ -12,13 +12,14 @@ from bicross.stores.batches import JSON_BYTES_PER_NUMBER, batches, payloads_of, 
 from bicross.stores.binding import check_binding, check_understood, check_writable, remedy
 from bicross.stores.filters import Filter, parse
 from bicross.stores.reading import READ_BATCH, existing, pages
-from bicross.stores.reads import Reads
 from bicross.stores.schema import DISTANCES, CollectionInfo, Header
+from bicross.stores.sparse_checks import SPARSE_BYTES_PER_ENTRY, check_slot, check_sparse_rows
+from bicross.stores.sparse_side import SparseSide
 from bicross.stores.transport import Point, Transport
-from bicross.types import Passage
+from bicross.types import Passage, SparseVector
 
 
-class Store(Reads):
+class Store(SparseSide):
     """Passages with their vectors in one collection; the base of `QdrantStore` and `ExactStore`.
 
     Thread-safe. Vectors of a ``cosine`` collection are kept, and come back, L2-normalised. A write that returned
@@ -111,7 +112,14 @@ class Store(Reads):
 
     # --- writing --------------------------------------------------------------------------------------------------
 
-    def upsert(self, passages: Sequence[Passage], vectors: Any, *, sync: str | None = None) -> None:
+    def upsert(
+        self,
+        passages: Sequence[Passage],
+        vectors: Any,
+        sparse: Sequence[SparseVector] | None = None,
+        *,
+        sync: str | None = None,
+    ) -> None:
         """Write passages with their vectors, replacing those with the same id; of duplicates in a call, the last.
 
         Everything is validated before anything is written. The first upsert creates the collection where `bind`
@@ -120,6 +128,7 @@ class Store(Reads):
         Args:
             passages: What to store. Dates in meta become ISO strings.
             vectors: One each. **Shape:** (len(passages), dimension).
+            sparse: One each; without them, the passages have no sparse vector, whatever they had before.
             sync: Name of the sync that these passages belong to.
 
         Raises:
@@ -131,6 +140,7 @@ class Store(Reads):
         transport = self._ready()
         checked = inputs.check_passages(passages)
         matrix = inputs.check_matrix(vectors, len(checked))
+        lexical = None if sparse is None else check_sparse_rows(sparse, len(checked), "passages")
         layout = transport.layout(fresh=True)
         payloads = payloads_of(checked, sync, layout)
         if not checked:
@@ -139,9 +149,13 @@ class Store(Reads):
         if header is not None:
             inputs.check_dimension(matrix.shape[1], header.dimension, self._collection)
             check_writable(transport, self._collection)
-        row_bytes = matrix.shape[1] * JSON_BYTES_PER_NUMBER
+            if lexical is not None:
+                check_slot(layout, self._collection)
+        row_bytes = [matrix.shape[1] * JSON_BYTES_PER_NUMBER] * len(checked)
+        if lexical is not None:
+            row_bytes = [dense + SPARSE_BYTES_PER_ENTRY * len(lexical[i]) for i, dense in enumerate(row_bytes)]
         last = {layout.point_id(passage.id): position for position, passage in enumerate(checked)}
-        sizes = [size_of(payloads[i], row_bytes, i, checked[i].id) for i in last.values()]
+        sizes = [size_of(payloads[i], row_bytes[i], i, checked[i].id) for i in last.values()]
         if header is None:
             transport.create(Header(matrix.shape[1]))
         elif not layout.adopted:
@@ -149,9 +163,11 @@ class Store(Reads):
         points = list(last)
         for start, end in batches(sizes):
             batch = with_kept(transport, {point: payloads[last[point]] for point in points[start:end]})
-            transport.upsert(
-                [Point(point, payload, matrix[last[point]]) for point, payload in batch], sum(sizes[start:end])
-            )
+            rows = [
+                Point(point, payload, matrix[last[point]], lexical[last[point]] if lexical is not None else None)
+                for point, payload in batch
+            ]
+            transport.upsert(rows, sum(sizes[start:end]))
 
     def set_payload(self, passages: Sequence[Passage], *, sync: str | None = None) -> int:
         """Replace everything about stored passages but their vectors.
@@ -218,5 +234,5 @@ def _describe(transport: Transport, name: str) -> CollectionInfo | None:
         size_bytes=size,
         layout=layout.name,
         read_only=not layout.adopted,
-        **header.to_dict(),
+        **{**header.to_dict(), "sparse": header.sparse},
     )

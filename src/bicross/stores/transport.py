@@ -11,7 +11,7 @@ from bicross.stores.conditions import All, AnyOf, Dates, Exactly, Ids, Missing, 
 from bicross.stores.layouts import Layout
 from bicross.stores.paths import Path
 from bicross.stores.schema import Header, point_id
-from bicross.types import Floats
+from bicross.types import Floats, SparseVector
 
 
 class Point(NamedTuple):
@@ -20,15 +20,31 @@ class Point(NamedTuple):
     id: str
     payload: dict[str, Any]
     vector: Floats
+    sparse: SparseVector | None = None
 
 
 class Row(NamedTuple):
-    """A point that was read: its payload or the asked fields of it, and where asked for its vector and score."""
+    """A point that was read: its payload or the asked fields of it, and where asked for its vectors and score."""
 
     id: str
     payload: dict[str, Any]
     vector: Sequence[float] | None = None
     score: float = 0.0
+    sparse: SparseVector | None = None
+
+
+class Search(NamedTuple):
+    """What is sought: points near to a dense vector, of **shape** (dimension,), or sharing entries with a sparse one.
+
+    Attributes:
+        vector: The query.
+        limit: How many points.
+        ef: How many candidates the approximate index looks at; for a dense vector alone.
+    """
+
+    vector: Floats | SparseVector
+    limit: int
+    ef: int = 0
 
 
 class Transport(Protocol):
@@ -86,20 +102,30 @@ class Transport(Protocol):
         """Remove points."""
         ...
 
-    def retrieve(self, ids: Sequence[str], fields: Sequence[str] | None, *, vectors: bool = False) -> list[Row]:
-        """The points that exist, in any order; fields None = the whole payload."""
+    def update_sparse(self, vectors: Sequence[tuple[str, SparseVector]], size: int) -> None:
+        """Replace the sparse vectors of existing points, and nothing else of them."""
         ...
 
-    def scroll(self, node: Node | None, fields: Sequence[str] | None, limit: int, start: Any) -> tuple[list[Row], Any]:
+    def reset_sparse(self, *, idf: bool) -> None:
+        """Remove the sparse vectors of all points, and say whether queries are weighed from now on."""
+        ...
+
+    def retrieve(self, ids: Sequence[str], fields: Sequence[str] | None, *, vectors: str | None = None) -> list[Row]:
+        """The points that exist, in any order; fields None = the whole payload; vectors = ``dense`` or ``sparse``."""
+        ...
+
+    def scroll(
+        self, node: Node | None, fields: Sequence[str] | None, limit: int, start: Any, *, without_sparse: bool = False
+    ) -> tuple[list[Row], Any]:
         """A page of points and where the next begins (None: nowhere)."""
         ...
 
-    def count(self, node: Node | None) -> int:
+    def count(self, node: Node | None, *, without_sparse: bool = False) -> int:
         """Number of points."""
         ...
 
-    def query(self, vector: Floats, limit: int, ef: int, node: Node | None) -> list[Row]:
-        """The nearest points with their payloads, best first."""
+    def query(self, searches: Sequence[Search], node: Node | None) -> list[list[Row]]:
+        """For each search the best points with their payloads, best first; in one round trip."""
         ...
 
     def query_groups(
@@ -137,6 +163,10 @@ class Dialect(Protocol):
         """The point is one of these."""
         ...
 
+    def has_vector(self, name: str) -> Any:
+        """The point has a vector of this name."""
+        ...
+
     def is_empty(self, key: str) -> Any:
         """Missing, null or an empty list."""
         ...
@@ -161,6 +191,11 @@ class Dialect(Protocol):
 def translate(node: Node | None, dialect: Dialect, point: Callable[[str], str] = point_id) -> Any:
     """A filter in an engine's own classes, with passages' ids turned into points' ids; None for None."""
     return None if node is None else dialect.group(must=[_condition(node, dialect, point)])
+
+
+def unless_sparse(condition: Any, slot: str, dialect: Dialect) -> Any:
+    """A translated filter that also demands that a point has no sparse vector."""
+    return dialect.group(must=None if condition is None else [condition], must_not=[dialect.has_vector(slot)])
 
 
 def _condition(node: Node, dialect: Dialect, point: Callable[[str], str]) -> Any:  # noqa: PLR0911  (one per kind)
@@ -189,6 +224,13 @@ def address(path: Path) -> str:
     """A path as Qdrant's JSON path."""
     # Quoted wherever a bare name might be read as syntax: spaces, brackets, hyphens.
     return ".".join(name if name.isascii() and name.replace("_", "a").isalnum() else f'"{name}"' for name in path)
+
+
+def sparse_of(indices: Sequence[int], values: Sequence[float]) -> SparseVector:
+    """A sparse vector as an engine gives it back, in the order of its indices."""
+    found = np.asarray(indices, np.uint32)
+    order = np.argsort(found, kind="stable")
+    return SparseVector(found[order], np.asarray(values, np.float32)[order])
 
 
 def as_lists(points: Sequence[Point]) -> list[list[float]]:
