@@ -7,7 +7,6 @@ import math
 import mmh3
 import numpy as np
 import pytest
-import Stemmer
 
 from bicross.errors import ConfigurationError, InputError, InputTypeError
 from bicross.sparse import BM25Encoder, SparseEncoder, SparseVector
@@ -88,7 +87,7 @@ def test_a_lone_surrogate_is_named_by_its_position() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"language": "xx"}, "language must be 'auto' or one of ar, ca"),
+        ({"language": "xx"}, "language must be 'auto', 'none' or one of ar, ca"),
         ({"k1": -1.0}, "k1 must be"),
         ({"k1": math.nan}, "k1 must be"),
         ({"b": 1.5}, "b must be"),
@@ -101,8 +100,22 @@ def test_settings_out_of_range_are_refused(settings: dict[str, object], message:
         BM25Encoder(**settings)  # type: ignore[arg-type]
 
 
-def test_words_are_stemmed_by_the_language() -> None:
-    assert BM25Encoder("de").encode_query("Häuser") == BM25Encoder("de").encode_query("häusern")
-    stem = Stemmer.Stemmer("german").stemWord("häuser")
-    assert BM25Encoder("de").encode_query("Häuser").indices.tolist() == [index(stem)]
-    assert BM25Encoder("none").encode_query("Häuser").indices.tolist() == [index("häuser")]
+def test_the_embedded_qdrants_own_bm25_makes_the_same_vectors() -> None:
+    """So that collections which Qdrant's inference (or fastembed, which numbers terms alike) filled can be searched."""
+    import qdrant_edge
+
+    text = "The quick foxes were running over hills; foxes, 日本 and Überraschungen."
+    theirs = qdrant_edge.Bm25(qdrant_edge.Bm25Config(k=1.5, b=0.75, avg_len=5.0))
+    stop_words = ["the", "were", "over", "and"]  # of their list, in this text
+    ours = BM25Encoder("en", mean_length=5.0, stop_words=stop_words)
+    vector = theirs.embed_document(text.replace("日本", "ab"))
+    expected = dict(zip(vector.indices, vector.values, strict=True))
+    assert as_dict(ours.encode_document(text.replace("日本", "ab"))) == pytest.approx(expected)
+    assert theirs.embed_query("foxes").indices == ours.encode_query("fox").indices.tolist()
+
+
+def test_a_megabyte_is_one_vector() -> None:
+    encoder = BM25Encoder("auto", mean_length=100.0)
+    text = "The fox é und 漢字 42. " * 50_000
+    assert len(encoder.encode_document(text)) == 7
+    assert len(encoder.encode_document("a" * 5_000_000)) == 1

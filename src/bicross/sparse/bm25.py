@@ -16,7 +16,7 @@ import numpy.typing as npt
 from bicross.encoding.tokenizer import check_texts
 from bicross.errors import ConfigurationError
 from bicross.sparse.encoder import TextEncoder
-from bicross.sparse.tokenizing import TermTable, stemmer_algorithm
+from bicross.sparse.tokenizing import TermTable
 from bicross.types import SparseVector
 
 _AT_ONCE = 4_096
@@ -57,7 +57,6 @@ class BM25Encoder(TextEncoder):
         mean_length: float | None = None,
         stop_words: Iterable[str] | None = None,
     ) -> None:
-        stemmer_algorithm(language)
         if not (math.isfinite(k1) and k1 >= 0):
             raise ConfigurationError(f"k1 must be a number of at least 0, got {k1!r}.")
         if not 0 <= b <= 1:
