@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src"
 
-BASE = {"types", "errors", "progress", "pool", "lifecycle", "lazy"}
+BASE = {"types", "errors", "progress", "pool", "overlap", "lifecycle", "lazy"}
 ENCODING = BASE | {"encoding"}
 STORES = BASE | {"stores", "caches"}
 SPARSE = ENCODING | {"sparse"}
@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "lifecycle": set(),
     "lazy": set(),
     "pool": set(),
+    "overlap": set(),
     "caches": BASE,
     "encoding": ENCODING,
     "stores": STORES | {"sparse"},

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from bicross.encoding import towers
 from bicross.encoding.checkpoint import read_bi_checkpoint
+from bicross.encoding.embedding import encode
 from bicross.encoding.fingerprint import digest, tower_digest
 from bicross.encoding.loading import Lease, LoadOptions, check_unchanged
 from bicross.encoding.locate import locate
@@ -280,7 +281,7 @@ class BiEncoder(LoadedModel):
         single = isinstance(texts, str)
         batch = [check_text(texts)] if isinstance(texts, str) else check_texts(texts)
         prompt = role_prompt(self.prompts, role) if prompt is None else check_text(prompt, "prompt")
-        vectors, truncated = towers.encode(tower, batch, prompt, batch_tokens, show_progress, return_truncation)
+        vectors, truncated = encode(tower, batch, prompt, batch_tokens, show_progress, return_truncation)
         vectors = np.ascontiguousarray(vectors[:, : truncate_dim or self.truncate_dim])
         if normalize:
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

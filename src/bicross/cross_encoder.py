@@ -11,24 +11,25 @@ import numpy as np
 import numpy.typing as npt
 
 from bicross.encoding.backends.torch import activate
+from bicross.encoding.batching import distinct, slabs
 from bicross.encoding.checkpoint import read_cross_checkpoint
+from bicross.encoding.counting import Counts
 from bicross.encoding.fingerprint import digest, encoder_digest
 from bicross.encoding.loading import LoadOptions, check_unchanged, folder_state
 from bicross.encoding.locate import locate
 from bicross.encoding.model import LoadedModel
 from bicross.encoding.saving import save_cross_checkpoint
-from bicross.encoding.scoring import PairCounts, load_classifier, score_ids
+from bicross.encoding.scoring import load_classifier, score_ids
 from bicross.encoding.specs import CrossCheckpoint
 from bicross.encoding.tokenizer import Ids, check_text, check_texts
 from bicross.encoding.windows import windows as spans_of
 from bicross.errors import ConfigurationError, InputTypeError
+from bicross.overlap import ahead
 from bicross.progress import progress
 from bicross.types import Floats, Ranked, Scorer
 
 Mask = npt.NDArray[np.bool_]
 
-_SLAB = 4_096
-"""Pairs whose token ids are in memory together."""
 _OVERLAP_SHARE = 0.25
 _UNITS = {"sigmoid": "probability", "softmax": "probability", "identity": "logit"}
 
@@ -183,18 +184,22 @@ class CrossEncoder(LoadedModel):
         classifier = self._lease.get()
         _check_pairs(pairs)
         head = self._prompt(prompt)
-        counts = PairCounts()
-        parts = [np.empty((0, self.labels), dtype=np.float32)]
-        with progress("scoring", len(pairs), show_progress) as advance:
-            for start in range(0, len(pairs), _SLAB):
-                slab = pairs[start : start + _SLAB]
-                queries = self._unique_ids([head + query for query, _ in slab])
-                texts = self._unique_ids([text for _, text in slab])
-                ids = [(queries[head + query], texts[text]) for query, text in slab]
-                parts.append(score_ids(classifier, ids, counts, batch_tokens, advance))
-        counts.warn(classifier.tokenizer, return_truncation)
-        scores = self._activated(np.concatenate(parts), activation)
-        return (scores, np.array(counts.cut, dtype=bool)) if return_truncation else scores
+        given = [(query, text) for query, text in pairs]
+        sizes = [len(query) + len(text) for query, text in given]
+        order, source = distinct(given, sizes)
+        logits = np.empty((len(given), self.labels), dtype=np.float32)
+        cut = np.zeros(len(given), dtype=bool)
+        counts = Counts()
+        parts = [order[span] for span in slabs([sizes[i] for i in order])]
+        tokenised = ((part, self._pair_ids([given[i] for i in part], head)) for part in parts)
+        with progress("scoring", len(order), show_progress) as advance:
+            for part, ids in ahead(tokenised) if len(parts) > 1 else tokenised:
+                logits[part], cut[part] = score_ids(classifier, ids, counts, batch_tokens, advance)
+        logits, cut = logits[source], cut[source]
+        counts.cut = 0 if return_truncation else int(cut.sum())
+        counts.warn(len(pairs), classifier.tokenizer.max_length)
+        scores = self._activated(logits, activation)
+        return (scores, cut) if return_truncation else scores
 
     def rank(
         self,
@@ -254,6 +259,12 @@ class CrossEncoder(LoadedModel):
         name = self.checkpoint.default_prompt_name
         return self.checkpoint.prompts.get(name, "") if name else ""
 
+    def _pair_ids(self, pairs: Sequence[tuple[str, str]], head: str) -> list[tuple[Ids, Ids]]:
+        """Token ids of pairs; a query, or a text, of many pairs is tokenised once."""
+        queries = self._unique_ids([head + query for query, _ in pairs])
+        texts = self._unique_ids([text for _, text in pairs])
+        return [(queries[head + query], texts[text]) for query, text in pairs]
+
     def _unique_ids(self, texts: Sequence[str]) -> dict[str, Ids]:
         unique = list(dict.fromkeys(texts))
         return dict(zip(unique, self._lease.get().tokenizer.ids(unique), strict=True))
@@ -291,7 +302,8 @@ class CrossEncoder(LoadedModel):
                 owners.append(owner)
                 spans.append((offsets[start][0], offsets[end - 1][1]) if end > start else (0, 0))
         with progress("scoring", len(pairs), show_progress) as advance:
-            scores = self._activated(score_ids(classifier, pairs, PairCounts(), batch_tokens, advance), activation)
+            logits, _ = score_ids(classifier, pairs, Counts(), batch_tokens, advance)
+        scores = self._activated(logits, activation)
         best: list[int | None] = [None] * len(texts)
         for i, owner in enumerate(owners):
             current = best[owner]

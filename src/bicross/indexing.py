@@ -6,23 +6,25 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 
 from bicross.bi_encoder import BiEncoder
 from bicross.errors import BicrossWarning, ConfigurationError, InputTypeError, TruncationWarning
-from bicross.progress import progress
+from bicross.overlap import behind
+from bicross.progress import Advance, progress
 from bicross.stores import Store
 from bicross.stores.batches import JSON_BYTES_PER_NUMBER, size_of
 from bicross.stores.inputs import check_passages
 from bicross.stores.schema import Stamp, payload_of, stamp_in
-from bicross.types import Encoder, IndexReport, Passage, derive_id
+from bicross.types import Encoder, Floats, IndexReport, Passage, derive_id
 
 T = TypeVar("T")
 
 _ACKNOWLEDGED = 512
-"""Passages that are encoded and written together: what a kill costs at most."""
+"""Passages that are encoded and written together: a kill costs two such batches at most."""
 _COMPARED = 4_096
 _ROOM_FOR_A_VECTOR = 4_096 * JSON_BYTES_PER_NUMBER
 
@@ -156,6 +158,7 @@ def carry_out(
 ) -> IndexReport:
     """Encode and write what differs, in acknowledged batches; delete what the source lost, last.
 
+    A batch is written while the next one is encoded; the third one waits until the first is acknowledged.
     Surplus pieces go first: were they to go last, a kill in between would leave a document that looks unchanged.
     """
     for gone in _parts(plan.surplus, _COMPARED):
@@ -163,7 +166,7 @@ def carry_out(
     # Sorted once over the whole work, so that every batch holds texts of one length.
     work = sorted(plan.new + plan.changed, key=lambda passage: (len(passage.full_text), passage.id))
     truncated = 0
-    with progress("indexing", len(work), show_progress) as advance:
+    with progress("indexing", len(work), show_progress) as advance, behind() as hand_over:
         for part in _parts(work, _ACKNOWLEDGED):
             texts = [passage.full_text for passage in part]
             if isinstance(bi_encoder, BiEncoder):
@@ -171,9 +174,7 @@ def carry_out(
                 truncated += int(np.count_nonzero(cut))
             else:
                 vectors = bi_encoder.encode_document(texts)
-            store.upsert(part, vectors, sync=source)
-            store.flush()
-            advance(len(part))
+            hand_over(partial(_write, store, part, vectors, source, advance))
     for part in _parts(plan.moved, _COMPARED):
         store.set_payload(part, sync=source)
     for gone in _parts(plan.missing, _COMPARED):
@@ -201,6 +202,12 @@ def carry_out(
         truncated=truncated,
         encoded=len(work),
     )
+
+
+def _write(store: Store, part: Sequence[Passage], vectors: Floats, source: str | None, advance: Advance) -> None:
+    store.upsert(part, vectors, sync=source)
+    store.flush()
+    advance(len(part))
 
 
 def _stamp(passage: Passage, sync: str | None, position: int) -> Stamp:

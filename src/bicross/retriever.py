@@ -83,8 +83,9 @@ class TwoStageRetriever:
     ) -> IndexReport:
         """Bring the store up to date with a source: encode what is new or changed, skip the rest.
 
-        Everything is validated before anything is written. Each batch is acknowledged by the store before the next one
-        is encoded: a run that was killed goes on where it stopped when it is called again.
+        Everything is validated before anything is written. A batch is written while the next one is encoded, and is
+        acknowledged by the store before a third one begins: a run that was killed goes on where it stopped when it is
+        called again.
 
         Args:
             passages: All passages of the source. A passage without a source of its own gets this one.

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from bicross.encoding.tokenizer import Ids
 
-CPU_BATCH_TOKENS = 2_048
-GPU_BATCH_TOKENS = 65_536
+SLAB_TEXTS = 4_096
+SLAB_CHARACTERS = 1 << 21
+_FIRST_SLAB = 512
 
 
-def plan_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[npt.NDArray[np.intp]]:
+def plan_batches(lengths: Sequence[int], batch_tokens: int | Callable[[], int]) -> Iterator[npt.NDArray[np.intp]]:
     """Positions of the texts of each batch, longest first.
 
     Args:
         lengths: Tokens of each text.
-        batch_tokens: Most tokens of a batch, padding included; a longer text makes a batch of its own.
+        batch_tokens: Most tokens of a batch, padding included; a longer text makes a batch of its own. A function is
+            asked anew for every batch.
 
     >>> [batch.tolist() for batch in plan_batches([3, 9, 1, 2], 9)]
     [[1], [0, 3, 2]]
@@ -27,9 +29,44 @@ def plan_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[npt.NDAr
     start = 0
     while start < len(order):
         longest = max(int(lengths[order[start]]), 1)
-        end = start + max(batch_tokens // longest, 1)
+        most = batch_tokens() if callable(batch_tokens) else batch_tokens
+        end = start + max(most // longest, 1)
         yield order[start:end]
         start = end
+
+
+def distinct(items: Sequence[Hashable], sizes: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Which of the items to compute, the largest first, and whose result each of them gets.
+
+    Returns:
+        Positions of the first of equal items; for every item, the position of its first.
+
+    >>> distinct(["a", "bbb", "a", "cc"], [1, 3, 1, 2])
+    ([1, 3, 0], [0, 1, 0, 3])
+    """
+    first: dict[Hashable, int] = {}
+    source = [first.setdefault(item, position) for position, item in enumerate(items)]
+    return sorted(first.values(), key=sizes.__getitem__, reverse=True), source
+
+
+def slabs(sizes: Sequence[int], first: int = _FIRST_SLAB) -> Iterator[slice]:
+    """Spans of texts that are tokenised and sorted together: they bound the memory that token ids take.
+
+    Args:
+        sizes: Characters of each text; a slab has `SLAB_CHARACTERS` at most, or one text.
+        first: Texts of the first slab, which is short: the model waits for it. The others have `SLAB_TEXTS`.
+
+    >>> list(slabs([1, 1, 1 << 21, 1], first=4))
+    [slice(0, 2, None), slice(2, 3, None), slice(3, 4, None)]
+    """
+    start, most = 0, first
+    while start < len(sizes):
+        end, characters = start + 1, sizes[start]
+        while end < min(start + most, len(sizes)) and characters + sizes[end] <= SLAB_CHARACTERS:
+            characters += sizes[end]
+            end += 1
+        yield slice(start, end)
+        start, most = end, SLAB_TEXTS
 
 
 def pad(rows: Sequence[Ids], fill: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from bicross.encoding.backends.torch import TorchClassifier
-from bicross.encoding.batching import pad, plan_batches
+from bicross.encoding.batching import pad
 from bicross.encoding.checkpoint import weight_files
+from bicross.encoding.counting import Counts
 from bicross.encoding.loading import Files, Lease, LoadOptions, folder_state, share
+from bicross.encoding.scheduling import scheduler_of
 from bicross.encoding.specs import TransformerSpec
 from bicross.encoding.tokenizer import Ids, TextTokenizer, load_tokenizer
-from bicross.encoding.towers import count_unknown, default_batch_tokens, warn_about
 from bicross.errors import CheckpointError
 from bicross.progress import Advance
 from bicross.types import Floats
@@ -51,49 +53,30 @@ def load_classifier(spec: TransformerSpec, options: LoadOptions) -> Lease[Classi
     return share(("classifier", spec, options, files), load)
 
 
-@dataclass
-class PairCounts:
-    """What is counted over the slabs of one call.
-
-    Attributes:
-        cut: Whether each pair was cut, in input order.
-        unknown: Tokens that the vocabulary doesn't hold.
-        tokens: All tokens, special ones left out.
-    """
-
-    cut: list[bool] = field(default_factory=list)
-    unknown: int = 0
-    tokens: int = 0
-
-    def warn(self, tokenizer: TextTokenizer, mask_asked: bool) -> None:
-        """Warn, once, about what was cut (unless the caller gets the mask) or unknown."""
-        cut = 0 if mask_asked else sum(self.cut)
-        warn_about(cut, len(self.cut), tokenizer.max_length, self.unknown, self.tokens)
-
-
 def score_ids(
     classifier: Classifier,
     pairs: Sequence[tuple[Ids, Ids]],
-    counts: PairCounts,
+    counts: Counts,
     batch_tokens: int | None,
     advance: Advance,
-) -> Floats:
-    """Logits of pairs of unframed token ids. **Shape:** (len(pairs), labels)."""
+) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Logits of pairs of unframed token ids, and which pairs were cut. **Shape:** (pairs, labels), (pairs,)."""
     tokenizer, model = classifier.tokenizer, classifier.model
     rows = [tokenizer.frame_pair(first, second) for first, second in pairs]
-    counts.cut += [cut for _, _, cut in rows]
-    counts.unknown += sum(count_unknown(pair, tokenizer) for pair in pairs)
-    counts.tokens += sum(len(first) + len(second) for first, second in pairs)
+    counts.add((ids for pair in pairs for ids in pair), tokenizer)
     logits = np.empty((len(rows), model.labels), dtype=np.float32)
-    for batch in plan_batches([len(ids) for ids, _, _ in rows], batch_tokens or default_batch_tokens(model.device)):
-        ids, mask = pad([rows[i][0] for i in batch], tokenizer.pad_id)
-        types = pad([rows[i][1] for i in batch], 0)[0] if tokenizer.type_ids else None
-        logits[batch] = model.logits(ids, mask, types)
-        advance(len(batch))
+
+    def compute(batch: list[tuple[Ids, Ids, bool]]) -> Floats:
+        ids, mask = pad([ids for ids, _, _ in batch], tokenizer.pad_id)
+        types = pad([types for _, types, _ in batch], 0)[0] if tokenizer.type_ids else None
+        return model.logits(ids, mask, types)
+
+    lengths = [len(ids) for ids, _, _ in rows]
+    scheduler_of(model.device).run(model, rows, lengths, compute, logits, batch_tokens=batch_tokens, advance=advance)
     finite = np.isfinite(logits).all(axis=1)
     if not finite.all():
         raise CheckpointError(
             f"Scores must be finite numbers, got NaN or infinity for the pair at position {int(np.argmin(finite))}. "
             "The weights or the precision don't fit; try precision='float32'."
         )
-    return logits
+    return logits, np.array([cut for _, _, cut in rows], dtype=bool)

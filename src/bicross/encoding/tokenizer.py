@@ -111,6 +111,7 @@ class TextTokenizer:
         self.pad_id = pad_id
         self.type_ids = type_ids
         self._cut_left = cut_left
+        self._last_prompt = ("", 0)
         self.unknown_id = self._find_unknown()
         self.single = self._probe_single() if special else Frame((), (), (), (0, 0, 0, 0, 0))
         self.pair = self._probe_pair() if special else Frame((), (), (), (0, 0, 0, 0, 0))
@@ -141,7 +142,13 @@ class TextTokenizer:
 
     def prompt_length(self, prompt: str) -> int:
         """Tokens that a prompt takes at the head of a text, the special tokens in front of it included."""
-        return len(self.single.before) + self.count([prompt])[0] if prompt else 0
+        if not prompt:
+            return 0
+        known, length = self._last_prompt
+        if prompt != known:
+            length = len(self.single.before) + self.count([prompt])[0]
+            self._last_prompt = prompt, length
+        return length
 
     def frame_single(self, ids: Ids) -> tuple[Ids, bool]:
         """Cut a text's ids to the limit and frame them; whether any were cut."""

@@ -1,0 +1,103 @@
+"""Texts through a tower: each once, tokenised ahead of the model, in sorted batches, in turn with other callers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from bicross.encoding.batching import distinct, pad, slabs
+from bicross.encoding.counting import Counts
+from bicross.encoding.scheduling import scheduler_of
+from bicross.encoding.tokenizer import Ids
+from bicross.encoding.towers import Tower
+from bicross.errors import CheckpointError
+from bicross.overlap import ahead
+from bicross.progress import Advance, progress
+from bicross.types import Floats
+
+
+class TowerOutput(NamedTuple):
+    """**Shape:** vectors (texts, dimension); truncated (texts,)."""
+
+    vectors: Floats
+    truncated: npt.NDArray[np.bool_]
+
+
+class _Slab(NamedTuple):
+    """Framed token ids of texts, and which were cut. **Shape:** cut (rows,)."""
+
+    rows: list[Ids]
+    cut: npt.NDArray[np.bool_]
+    counts: Counts
+
+
+def encode(
+    tower: Tower,
+    texts: Sequence[str],
+    prompt: str,
+    batch_tokens: int | None,
+    show_progress: bool | None,
+    mask_asked: bool,
+) -> TowerOutput:
+    """Vectors of texts, in input order, and which texts were cut: a warning says how many, unless it is asked for."""
+    sizes = [len(text) for text in texts]
+    order, source = distinct(texts, sizes)
+    vectors = np.empty((len(texts), tower.model.dimension), dtype=np.float32)
+    truncated = np.zeros(len(texts), dtype=bool)
+    counts = Counts()
+    parts = [order[span] for span in slabs([sizes[i] for i in order])]
+    tokenised = ((part, _tokenise(tower, [texts[i] for i in part], prompt)) for part in parts)
+    with progress("encoding", len(order), show_progress) as advance:
+        for part, slab in ahead(tokenised) if len(parts) > 1 else tokenised:
+            vectors[part] = _embed(tower, slab, prompt, batch_tokens, advance)
+            truncated[part] = slab.cut
+            counts.unknown += slab.counts.unknown
+            counts.tokens += slab.counts.tokens
+            _check_finite(vectors, texts, part)
+    if len(order) < len(texts):
+        repeated = [i for i, first in enumerate(source) if first != i]
+        firsts = [source[i] for i in repeated]
+        vectors[repeated], truncated[repeated] = vectors[firsts], truncated[firsts]
+    # Whoever asked for the mask counts for himself.
+    counts.cut = 0 if mask_asked else int(truncated.sum())
+    counts.warn(len(texts), tower.tokenizer.max_length)
+    return TowerOutput(vectors, truncated)
+
+
+def _tokenise(tower: Tower, texts: Sequence[str], prompt: str) -> _Slab:
+    tokenizer = tower.tokenizer
+    contents = tokenizer.ids([prompt + text for text in texts])
+    counts = Counts()
+    counts.add(contents, tokenizer)
+    framed = [tokenizer.frame_single(content) for content in contents]
+    return _Slab([row for row, _ in framed], np.array([cut for _, cut in framed], dtype=bool), counts)
+
+
+def _embed(tower: Tower, slab: _Slab, prompt: str, batch_tokens: int | None, advance: Advance) -> Floats:
+    """**Shape:** (rows of the slab, dimension)."""
+    model, pad_id = tower.model, tower.tokenizer.pad_id
+    prompt_length = tower.tokenizer.prompt_length(prompt)
+    vectors = np.empty((len(slab.rows), model.dimension), dtype=np.float32)
+
+    def compute(rows: list[Ids]) -> Floats:
+        ids, mask = pad(rows, pad_id)
+        return model.vectors(ids, mask, prompt_length)
+
+    lengths = [len(row) for row in slab.rows]
+    scheduler_of(model.device).run(
+        (model, prompt_length), slab.rows, lengths, compute, vectors, batch_tokens=batch_tokens, advance=advance
+    )
+    return vectors
+
+
+def _check_finite(vectors: Floats, texts: Sequence[str], part: Sequence[int]) -> None:
+    finite = np.isfinite(vectors[part]).all(axis=1)
+    if not finite.all():
+        position = part[int(np.argmin(finite))]
+        raise CheckpointError(
+            f"Vectors must be finite numbers, got NaN or infinity for the text at position {position} "
+            f"({texts[position][:60]!r}). The weights or the precision don't fit; try precision='float32'."
+        )

@@ -1,0 +1,249 @@
+"""Whose batch a device computes next, when many threads ask at once.
+
+A device computes one batch at a time, with all its cores. Short requests (a query) that wait for the same model become
+one batch. Long jobs (indexing, reranking) take a turn for every batch; short requests go between their batches, and
+while such requests arrive the batches are small, so that none waits long. There is no thread behind this: whoever has
+the turn computes for all who wait alongside.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from bicross.encoding.batching import plan_batches
+from bicross.types import Floats
+
+Compute = Callable[[list[Any]], Floats]
+"""Rows of token ids to one result each. **Shape:** (rows,) → (rows, width)."""
+
+CPU_BATCH_TOKENS = 2_048
+GPU_BATCH_TOKENS = 65_536
+_SHARE = 8
+"""A short request, and a long job's batch while short requests arrive, are at most this part of a full batch."""
+_LINGER_SECONDS = 5.0
+"""How long after a short request a long job's batches stay small."""
+
+
+class _Call:
+    """A caller that waits: for its turn, or for its results from another's."""
+
+    __slots__ = ("alone", "gone", "has_turn", "key", "lengths", "results", "rows", "signal")
+
+    def __init__(self, key: object = None, rows: Sequence[Any] = (), lengths: Sequence[int] = ()) -> None:
+        self.key = key
+        self.rows = rows
+        self.lengths = lengths
+        self.results: Floats | None = None
+        self.has_turn = False
+        self.alone = False
+        self.gone = False
+        self.signal = threading.Lock()
+        self.signal.acquire()
+
+
+class Scheduler:
+    """The turns of one device.
+
+    Args:
+        batch_tokens: Tokens of a full batch.
+    """
+
+    def __init__(self, batch_tokens: int = CPU_BATCH_TOKENS) -> None:
+        self.batch_tokens = batch_tokens
+        self._lock = threading.Lock()
+        self._busy = False
+        self._short: deque[_Call] = deque()
+        self._long: deque[_Call] = deque()
+        self._jobs = 0
+        self._last_short = -math.inf
+
+    def run(
+        self,
+        key: object,
+        rows: Sequence[Any],
+        lengths: Sequence[int],
+        compute: Compute,
+        out: Floats,
+        *,
+        batch_tokens: int | None = None,
+        advance: Callable[[int], object] | None = None,
+    ) -> None:
+        """Compute rows, in batches of similar length and in turn with the other callers.
+
+        Args:
+            key: Equal for rows that may share a batch and get the same results from the same `compute`.
+            rows: What `compute` takes.
+            lengths: Tokens of each row.
+            compute: Called by one thread at a time.
+            out: Where the results go, in the rows' order. **Shape:** (rows, width).
+            batch_tokens: Most tokens of a batch, padding included; None: what suits the device.
+            advance: Told how many rows are done.
+        """
+        budget = batch_tokens or self.batch_tokens
+        if not rows:
+            return
+        if len(rows) * max(lengths) <= self.batch_tokens // _SHARE:
+            self._run_short(_Call((key, budget), rows, lengths), compute, out, budget)
+        else:
+            self._run_long(rows, lengths, compute, out, budget, advance)
+            return
+        if advance is not None:
+            advance(len(rows))
+
+    # --- long jobs -----------------------------------------------------------------------------------------------
+
+    def _run_long(
+        self,
+        rows: Sequence[Any],
+        lengths: Sequence[int],
+        compute: Compute,
+        out: Floats,
+        budget: int,
+        advance: Callable[[int], object] | None,
+    ) -> None:
+        batches = plan_batches(lengths, lambda: self._allowed(budget))
+        left = len(rows)
+        with self._lock:
+            self._jobs += 1
+        try:
+            while left:
+                with self._turn():
+                    batch = next(batches)  # planned in its turn: who waits now decides over its size
+                    out[batch] = compute([rows[i] for i in batch])
+                left -= len(batch)
+                if advance is not None:
+                    advance(len(batch))
+        finally:
+            with self._lock:
+                self._jobs -= 1
+
+    def _allowed(self, budget: int) -> int:
+        arriving = self._short or time.monotonic() - self._last_short < _LINGER_SECONDS
+        return min(budget, self.batch_tokens // _SHARE) if arriving else budget
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        self._wait(_Call(), self._long)
+        try:
+            yield
+        finally:
+            self._pass_on(was_long=True)
+
+    # --- short requests ------------------------------------------------------------------------------------------
+
+    def _run_short(self, call: _Call, compute: Compute, out: Floats, budget: int) -> None:
+        with self._lock:
+            if self._jobs:
+                self._last_short = time.monotonic()
+        self._wait(call, self._short)
+        if call.results is None:
+            try:
+                call.results = self._lead(call, compute, out.shape[1], budget)
+            finally:
+                self._pass_on(was_long=False)
+        out[:] = call.results
+
+    def _lead(self, call: _Call, compute: Compute, width: int, budget: int) -> Floats:
+        """Compute a call's rows, and in the same batch those of others that wait with the same key."""
+        others = [] if call.alone else self._take_alike(call, budget)
+        calls = [call, *others]
+        try:
+            results = _compute([row for each in calls for row in each.rows], compute, width, budget, calls)
+        except BaseException as error:
+            # Somebody's rows may have broken the batch: each caller computes its own, and gets its own error.
+            self._give_back(others, alone=isinstance(error, Exception))
+            if not others or not isinstance(error, Exception):
+                raise
+            return _compute(list(call.rows), compute, width, budget, [call])
+        start = len(call.rows)
+        for other in others:
+            other.results = results[start : start + len(other.rows)]
+            start += len(other.rows)
+            other.signal.release()
+        return results[: len(call.rows)]
+
+    def _take_alike(self, call: _Call, budget: int) -> list[_Call]:
+        taken: list[_Call] = []
+        count, longest = len(call.rows), max(call.lengths)
+        with self._lock:
+            for other in list(self._short):
+                if other.alone or other.key != call.key:
+                    continue
+                longest = max(longest, *other.lengths)
+                count += len(other.rows)
+                if count * longest > budget:
+                    break
+                taken.append(other)
+                self._short.remove(other)
+        return taken
+
+    def _give_back(self, calls: list[_Call], *, alone: bool) -> None:
+        for call in calls:
+            call.alone = alone
+        with self._lock:
+            self._short.extendleft(reversed(calls))
+
+    # --- turns ---------------------------------------------------------------------------------------------------
+
+    def _wait(self, call: _Call, queue: deque[_Call]) -> None:
+        """Until the call has the turn, or its results."""
+        with self._lock:
+            if not self._busy:
+                self._busy = True
+                return
+            queue.append(call)
+        try:
+            call.signal.acquire()
+        except BaseException:  # Ctrl+C: nobody may wait for a turn that is never passed on
+            with self._lock:
+                call.gone = True
+            if call.has_turn:
+                self._pass_on(was_long=queue is self._long)
+            raise
+
+    def _pass_on(self, *, was_long: bool) -> None:
+        """Give the turn to the next: the two kinds take it alternately where both wait."""
+        with self._lock:
+            call = self._next(was_long)
+            if call is None:
+                self._busy = False
+                return
+            call.has_turn = True
+        call.signal.release()
+
+    def _next(self, was_long: bool) -> _Call | None:
+        while self._short or self._long:
+            queue = self._short if self._short and (was_long or not self._long) else self._long
+            call = queue.popleft()
+            if not call.gone:
+                return call
+        return None
+
+
+def _compute(rows: list[Any], compute: Compute, width: int, budget: int, calls: Sequence[_Call]) -> Floats:
+    lengths = [length for call in calls for length in call.lengths]
+    results = np.empty((len(rows), width), dtype=np.float32)
+    for batch in plan_batches(lengths, budget):
+        results[batch] = compute([rows[i] for i in batch])
+    return results
+
+
+_schedulers: dict[str, Scheduler] = {}
+
+
+def scheduler_of(device: str) -> Scheduler:
+    """The scheduler of a torch device, the same for all models on it."""
+    return _schedulers.setdefault(device, Scheduler(CPU_BATCH_TOKENS if device == "cpu" else GPU_BATCH_TOKENS))
+
+
+# In a forked child nobody would ever pass on the turns that the parent's threads have.
+os.register_at_fork(after_in_child=_schedulers.clear)

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from bicross import BiEncoder, CrossEncoder
+from bicross.encoding.scheduling import Scheduler
+from bicross.types import Floats
+
+
+class Model:
+    """Doubles its rows; can be held inside a batch, and notes the batches."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[float]] = []
+        self.inside = threading.Semaphore(0)
+        self.go = threading.Semaphore(0)
+        self.hold = 0
+        self.running = 0
+
+    def compute(self, rows: list[float]) -> Floats:
+        self.running += 1
+        assert self.running == 1, "two batches at once"
+        self.batches.append(list(rows))
+        if self.hold:
+            self.hold -= 1
+            self.inside.release()
+            assert self.go.acquire(timeout=10)
+        self.running -= 1
+        if any(row < 0 for row in rows):
+            raise ValueError(f"bad row {min(rows)}")
+        return np.array([[2 * row] for row in rows], dtype=np.float32)
+
+
+def ask(scheduler: Scheduler, model: Model, rows: list[float], tokens: int = 10, key: object = "m") -> list[float]:
+    out = np.empty((len(rows), 1), dtype=np.float32)
+    scheduler.run(key, rows, [tokens] * len(rows), model.compute, out)
+    return out[:, 0].tolist()
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+@pytest.fixture
+def threads():
+    with ThreadPoolExecutor(16) as pool:
+        yield pool
+
+
+def held(scheduler: Scheduler, model: Model, threads: ThreadPoolExecutor):
+    """A first request that stays inside its batch until `model.go` is released."""
+    model.hold = 1
+    first = threads.submit(ask, scheduler, model, [100.0])
+    assert model.inside.acquire(timeout=10)
+    return first
+
+
+def test_what_waits_for_one_model_becomes_one_batch(threads: ThreadPoolExecutor) -> None:
+    scheduler, model = Scheduler(800), Model()
+    first = held(scheduler, model, threads)
+    others = [threads.submit(ask, scheduler, model, [float(i), i + 0.5]) for i in range(5)]
+    foreign = threads.submit(ask, scheduler, model, [7.0], key="another model")
+    eventually(lambda: len(scheduler._short) == 6)
+    model.go.release()
+    assert [each.result(10) for each in others] == [[2.0 * i, 2 * i + 1.0] for i in range(5)]
+    assert (first.result(10), foreign.result(10)) == ([200.0], [14.0])
+    assert sorted(map(len, model.batches)) == [1, 1, 10]
+
+
+def test_a_lone_request_waits_for_nobody() -> None:
+    scheduler, model = Scheduler(800), Model()
+    assert ask(scheduler, model, [1.0]) == [2.0]
+    assert model.batches == [[1.0]]
+
+
+def test_a_shared_batch_keeps_to_the_budget(threads: ThreadPoolExecutor) -> None:
+    scheduler, model = Scheduler(80), Model()
+    first = held(scheduler, model, threads)
+    others = [threads.submit(ask, scheduler, model, [float(i)]) for i in range(12)]
+    eventually(lambda: len(scheduler._short) == 12)
+    model.go.release()
+    assert [each.result(10) for each in [first, *others]] == [[200.0], *([2.0 * i] for i in range(12))]
+    assert max(map(len, model.batches)) == 8
+
+
+def test_an_error_reaches_its_own_caller(threads: ThreadPoolExecutor) -> None:
+    scheduler, model = Scheduler(800), Model()
+    first = held(scheduler, model, threads)
+    good = [threads.submit(ask, scheduler, model, [float(i)]) for i in range(3)]
+    bad = threads.submit(ask, scheduler, model, [-4.0])
+    eventually(lambda: len(scheduler._short) == 4)
+    model.go.release()
+    assert [each.result(10) for each in good] == [[0.0], [2.0], [4.0]]
+    with pytest.raises(ValueError, match="bad row -4"):
+        bad.result(10)
+    assert first.result(10) == [200.0]
+    assert ask(scheduler, model, [9.0]) == [18.0]
+
+
+def test_a_long_job_and_short_requests_take_turns(threads: ThreadPoolExecutor) -> None:
+    scheduler, model = Scheduler(80), Model()
+    model.hold = 100
+    rows = [float(i) for i in range(24)]
+    long = threads.submit(ask, scheduler, model, rows)
+    assert model.inside.acquire(timeout=10)
+    assert len(model.batches[0]) == 8  # full, while nobody asks
+    shorts = []
+    for number in range(3):
+        shorts.append(threads.submit(ask, scheduler, model, [1000.0 + number]))
+        eventually(lambda: len(scheduler._short) == 1)
+        model.go.release()
+        assert model.inside.acquire(timeout=10)
+        assert model.batches[-1] == [1000.0 + number]  # before the job goes on
+        model.go.release()
+        assert model.inside.acquire(timeout=10)
+        assert len(model.batches[-1]) == 1  # a tenth of a full batch's tokens: small, while requests arrive
+    model.hold = 0
+    model.go.release()
+    assert long.result(10) == [2 * row for row in rows]
+    assert [each.result(10) for each in shorts] == [[2000.0], [2002.0], [2004.0]]
+
+
+def test_short_requests_never_starve_a_long_job(threads: ThreadPoolExecutor) -> None:
+    scheduler, model = Scheduler(80), Model()
+    first = held(scheduler, model, threads)
+    long = threads.submit(ask, scheduler, model, [float(i) for i in range(9)])
+    shorts = [threads.submit(ask, scheduler, model, [50.0], key=number) for number in range(6)]
+    eventually(lambda: len(scheduler._short) == 6 and len(scheduler._long) == 1)
+    model.go.release()
+    for each in [first, long, *shorts]:
+        each.result(10)
+    assert [len(batch) == 1 and batch[0] == 50.0 for batch in model.batches[1:5]] == [False, True, False, True]
+
+
+def test_batches_are_full_again_once_nobody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    scheduler, model = Scheduler(80), Model()
+    scheduler._last_short = time.monotonic()
+    ask(scheduler, model, [0.0] * 8)
+    scheduler._last_short -= 60
+    ask(scheduler, model, [0.0] * 8)
+    assert [len(batch) for batch in model.batches] == [1] * 8 + [8]
+
+
+def test_ctrl_c_while_waiting_blocks_nobody(threads: ThreadPoolExecutor) -> None:
+    scheduler, model = Scheduler(800), Model()
+    first = held(scheduler, model, threads)
+
+    def interrupt() -> None:
+        eventually(lambda: len(scheduler._short) == 1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threads.submit(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        ask(scheduler, model, [1.0])
+    model.go.release()
+    assert first.result(10) == [200.0]
+    assert ask(scheduler, model, [3.0]) == [6.0]
+    assert model.batches == [[100.0], [3.0]]
+
+
+def test_many_threads_get_the_serial_answers(bi_encoder: BiEncoder, cross_encoder: CrossEncoder) -> None:
+    queries = [f"the {a} {b} sits on a {b}" for a in ("cat", "dog", "bird", "red", "old") for b in ("tree", "house")]
+    documents = [f"{query} and eats {i} fish " * (1 + i % 5) for i, query in enumerate(queries * 8)]
+    serial = {query: bi_encoder.encode_query(query) for query in queries}
+    bulk = bi_encoder.encode_document(documents, return_truncation=True)[0]
+    scores = cross_encoder.predict([(q, q) for q in queries])
+    errors: list[str] = []
+
+    def worker(number: int) -> None:
+        for step in range(12):
+            query = queries[(number + step) % len(queries)]
+            if not np.allclose(bi_encoder.encode_query(query), serial[query], atol=1e-5):
+                errors.append(query)
+        if number % 4 == 0 and not np.allclose(
+            bi_encoder.encode_document(documents, return_truncation=True)[0], bulk, atol=1e-5
+        ):
+            errors.append("bulk")
+        if number % 4 == 1 and not np.allclose(cross_encoder.predict([(q, q) for q in queries]), scores, atol=1e-5):
+            errors.append("pairs")
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(worker, range(16)))
+    assert errors == []
+
+
+def test_close_lets_those_who_wait_finish(bi_folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = BiEncoder.load(bi_folder, device="cpu")
+    expected = model.encode_query("the cat")
+    inner = model._leases["query"].get().model
+    inside, go, vectors = threading.Event(), threading.Event(), inner.vectors
+
+    def slow(*arguments: object) -> object:
+        inside.set()
+        assert go.wait(10)
+        return vectors(*arguments)
+
+    monkeypatch.setattr(inner, "vectors", slow)
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(model.encode_query, "a dog")
+        assert inside.wait(10)
+        waiting = [pool.submit(model.encode_query, "the cat") for _ in range(2)]
+        time.sleep(0.05)
+        model.close()
+        go.set()
+        np.testing.assert_allclose([each.result(10) for each in waiting], [expected] * 2, atol=1e-6)
+        assert first.result(10).shape == (32,)
