@@ -65,6 +65,15 @@ def test_a_folder_is_split_synced_and_filtered(bicross: Run, tmp_path: Path) -> 
     found = loads(bicross("search", "butter", "--filter", condition, "--json"))
     assert {hit["meta"]["file_name"] for hit in found["hits"]} == {"guide.md"}
     assert found["hits"][0]["title"].startswith("Guide > Part")
+    ungrouped = loads(bicross("search", "cats", "--cross", "none", "--json"))["hits"]
+    assert len({hit["document_id"] for hit in ungrouped}) < len(ungrouped)
+    grouped = loads(bicross("search", "cats", "--cross", "none", "--group-by", "source_id", "--json"))["hits"]
+    assert [hit["document_id"] for hit in grouped] == list(dict.fromkeys(hit["document_id"] for hit in ungrouped))
+    whole = (docs / "guide.md").read_text()
+    assert all(whole[slice(*hit["document_span"])] == hit["text"] for hit in grouped if "Cats" in hit["text"])
+    table = bicross("search", "cats", "--cross", "none", "--group-by", "source_id", "--group-size", "2").stdout
+    assert "document" in table
+    assert "–" in table
     (docs / "fridge.txt").unlink()
     refused = bicross("index", "docs", "--delete-missing", check=False)
     assert refused.returncode == 1

@@ -200,7 +200,7 @@ class TwoStageRetriever:
             hits = self.store.search(vector, top_k=candidates, filter=filter)
             if len(hits) < candidates or grouping.count(hits) >= top_k:
                 return hits
-        return joined(hits, self.store.search_groups(vector, grouping.field, top_k, grouping.size, filter))
+        return joined(hits, grouping.hits_of(self.store, vector, top_k, filter))
 
     def rerank(
         self,

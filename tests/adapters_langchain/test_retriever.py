@@ -173,6 +173,38 @@ def test_context_is_text(bi_encoder: BiEncoder) -> None:
         assert "rerank_score" not in found[0].metadata
 
 
+def test_chunks_are_grouped_by_their_document(bi_encoder: BiEncoder, cross_encoder: CrossEncoder) -> None:
+    """As LangChain's splitters leave them: the document's ``source``, and with add_start_index where a chunk begins."""
+    texts = {"a.txt": "the cat is old. the dog is old. the bird is old.", "b.txt": "the sun. the moon. the old tree."}
+    chunks = [
+        Document(page_content=part, metadata={"source": source, "start_index": text.index(part)})
+        for source, text in texts.items()
+        for part in (f"{half.strip()}." for half in text.split(".") if half)
+    ]
+    with ExactStore() as store:
+        vectors = BicrossVectorStore(bi_encoder, store)
+        vectors.add_documents(chunks)
+        engine = TwoStageRetriever(bi_encoder, store, cross_encoder)
+        retriever = BicrossRetriever(retriever=engine, group_by="source")
+        found = retriever.invoke(QUERY)
+        assert sorted(document.metadata["source"] for document in found) == ["a.txt", "b.txt"]
+        ungrouped = retriever.invoke(QUERY, k=6, group_by="start_index")
+        assert {d.metadata["start_index"] for d in ungrouped} == {d.metadata["start_index"] for d in chunks}
+        for document in retriever.invoke(QUERY, group_size=3):
+            start, end = document.metadata["document_span"]
+            assert texts[document.metadata["source"]][start:end] == document.page_content
+        assert asyncio.run(retriever.ainvoke(QUERY, k=1, group_size=2)) == retriever.invoke(QUERY, k=1, group_size=2)
+        assert len(retriever.invoke(QUERY, k=1, group_size=2)) == 2
+        plain = BicrossRetriever(retriever=engine, search_kwargs={"group_by": "meta.source", "group_size": 3})
+        assert len(plain.invoke(QUERY, k=1)) == 3
+        assert "document_span" not in BicrossRetriever(retriever=engine).invoke(QUERY)[0].metadata
+        best = vectors.similarity_search("the cat is old", k=2, group_by="source")
+        assert [d.metadata["source"] for d in best] == ["a.txt", "b.txt"]
+        assert vectors.as_retriever(search_kwargs={"k": 2, "group_by": "source"}).invoke("the cat is old") == best
+    with pytest.raises(ValidationError, match="greater than 0"):
+        BicrossRetriever(retriever=engine, group_size=0)
+
+
 def test_sixty_four_calls_of_a_hosted_model_wait_side_by_side() -> None:
     class Hosted:
         """Answers nobody before all are there."""

@@ -44,6 +44,13 @@ def search(
     ] = None,
     score_threshold: Annotated[float | None, typer.Option(help="Least final score of a hit.")] = None,
     context: Annotated[int, typer.Option(help="Neighbouring passages on either side of a hit.")] = 0,
+    group_by: Annotated[
+        str | None,
+        typer.Option(
+            help="Search documents: return the best passages of each alone. The field of meta that they share."
+        ),
+    ] = None,
+    group_size: Annotated[int, typer.Option(help="Most passages of a document, with --group-by.")] = 1,
     precision: PrecisionOption = "float32",
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -51,6 +58,8 @@ def search(
     """Search a collection in two stages, with the model that filled it.
 
     Example: bicross search "split a string by a regular expression" --top-k 5
+
+    Example: bicross search "who pays for it?" --group-by source_id
 
     Example: bicross search rain --filter '{"field": "meta.lang", "operator": "==", "value": "en"}' --json
     """
@@ -74,12 +83,14 @@ def search(
                 budget_ms=budget_ms,
                 score_threshold=score_threshold,
                 context=context,
+                group_by=group_by,
+                group_size=group_size,
             )
             if as_json:
                 print_json(as_dict(query, result))
             else:
                 units = (encoder.similarity_name, scorer.score_unit if scorer else "")
-                _print_result(query, result, units, retriever.stage1_weight)
+                _print_result(query, result, units, retriever.stage1_weight, grouped=group_by is not None)
 
 
 def as_dict(query: str, result: SearchResult) -> dict[str, Any]:
@@ -106,6 +117,8 @@ def _hit(hit: Hit) -> dict[str, Any]:
         "rerank_score": hit.rerank_score,
         "meta": dict(passage.meta),
         "source": passage.source,
+        "document_id": hit.document_id,
+        "document_span": hit.document_span,
     }
     if hit.context:
         values["context"] = [near.text for near in hit.context]
@@ -134,7 +147,9 @@ def _collection(source: QdrantStore, store: str, collection: str) -> CollectionI
     return info
 
 
-def _print_result(query: str, result: SearchResult, units: tuple[str, str], weight: float) -> None:
+def _print_result(
+    query: str, result: SearchResult, units: tuple[str, str], weight: float, *, grouped: bool = False
+) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -146,13 +161,17 @@ def _print_result(query: str, result: SearchResult, units: tuple[str, str], weig
         table.add_column(f"rerank\n({units[1]})", justify="right")
         if weight:
             table.add_column("final", justify="right")
+    if grouped:
+        table.add_column("document\n(characters)", overflow="fold")
     table.add_column("passage", overflow="fold")
     for rank, hit in enumerate(result, start=1):
-        row = [str(rank), _moved(rank, hit.stage1_rank), _number(hit.stage1_score)]
+        row: list[Any] = [str(rank), _moved(rank, hit.stage1_rank), _number(hit.stage1_score)]
         if result.reranked:
             row.append(_number(hit.rerank_score))
             if weight:
                 row.append(_number(hit.score))
+        if grouped:
+            row.append(_document(hit))
         table.add_row(*row, _snippet(hit))
     out = console()
     out.print(table)
@@ -169,6 +188,13 @@ def _moved(rank: int, before: int | None) -> str:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
+
+
+def _document(hit: Hit) -> Any:
+    from rich.text import Text
+
+    span = hit.document_span
+    return Text(hit.document_id + (f"\n{span[0]}–{span[1]}" if span else ""))
 
 
 def _snippet(hit: Hit) -> Any:

@@ -39,15 +39,18 @@ def to_document(passage: Passage) -> Document:
     return Document(page_content=passage.text, metadata=metadata, id=passage.id)
 
 
-def hit_document(hit: Hit) -> Document:
-    """A hit; its scores are in the metadata."""
+def hit_document(hit: Hit, *, grouped: bool = False) -> Document:
+    """A hit; its scores are in the metadata, and where documents were sought, its place in one."""
     document = to_document(hit.passage)
+    place = hit.document_span if grouped else None
     scores: dict[str, Any] = {
         "relevance_score": hit.score,
         "stage1_score": hit.stage1_score,
         "stage1_rank": hit.stage1_rank,
         "rerank_score": hit.rerank_score,
         "span": list(hit.span) if hit.span else None,
+        "document_id": hit.document_id if grouped else None,
+        "document_span": list(place) if place else None,
         "context": [passage.text for passage in hit.context] or None,
     }
     document.metadata.update({name: value for name, value in scores.items() if value is not None})

@@ -16,7 +16,7 @@ from bicross.langchain.tracing import child_runs
 from bicross.retriever import TwoStageRetriever
 from bicross.stores.inputs import check_at_least_one
 
-_SEARCH = ("k", "candidates", "filter", "score_threshold", "budget_ms", "windows", "context")
+_SEARCH = ("k", "candidates", "filter", "score_threshold", "budget_ms", "windows", "context", "group_by", "group_size")
 
 
 class BicrossRetriever(BaseRetriever):
@@ -24,7 +24,7 @@ class BicrossRetriever(BaseRetriever):
 
     Every option can be given for one call: ``retriever.invoke(query, k=3, filter=…)``. The metadata of a document holds
     ``relevance_score`` (what they are ordered by), ``stage1_score``, ``stage1_rank`` and, where the cross-encoder
-    scored it, ``rerank_score``.
+    scored it, ``rerank_score``; with ``group_by`` also ``document_id`` and ``document_span``.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -37,6 +37,11 @@ class BicrossRetriever(BaseRetriever):
     """What the first stage hands to the second."""
     filter: dict[str, Any] | None = None
     """Haystack's filter dict; ``meta.`` may be left out of field names."""
+    group_by: str | None = None
+    """Search whole documents over their chunks: the metadata field whose value the chunks of one share, ``source_id``
+    or, for LangChain's own splitters, ``source``. Only the best chunks of each come back, and `k` counts documents."""
+    group_size: int = Field(default=1, gt=0)
+    """Most chunks of a document."""
     search_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Further options of `TwoStageRetriever.search`: score_threshold, budget_ms, windows, context."""
 
@@ -57,12 +62,12 @@ class BicrossRetriever(BaseRetriever):
         filter: dict[str, Any] | None = None,
         **search_kwargs: Any,
     ) -> list[Document]:
-        own = {"k": self.k, "candidates": self.candidates, "filter": self.filter}
+        own = {name: getattr(self, name) for name in ("k", "candidates", "filter", "group_by", "group_size")}
         call = self._check_names({"k": k, "candidates": candidates, "filter": filter} | search_kwargs)
         options = own | self.search_kwargs | {name: value for name, value in call.items() if value is not None}
         top_k = check_at_least_one(options.pop("k"), "k")
         result = self.retriever.search(query, top_k, observer=child_runs(run_manager.get_child()), **options)
-        return [hit_document(hit) for hit in result]
+        return [hit_document(hit, grouped=options["group_by"] is not None) for hit in result]
 
     async def _aget_relevant_documents(
         self,

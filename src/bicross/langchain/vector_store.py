@@ -133,15 +133,36 @@ class BicrossVectorStore(AsyncMethods):
         return [to_document(passage) for passage in self.store.get(ids)]
 
     def similarity_search(self, query: str, k: int = 4, filter: Filter | None = None, **kwargs: Any) -> list[Document]:
-        """The documents nearest to a query."""
+        """The documents nearest to a query; see `similarity_search_with_score`."""
         return [document for document, _ in self.similarity_search_with_score(query, k, filter=filter, **kwargs)]
 
     def similarity_search_with_score(
-        self, query: str, k: int = 4, filter: Filter | None = None, **kwargs: Any
+        self,
+        query: str,
+        k: int = 4,
+        filter: Filter | None = None,
+        *,
+        group_by: str | None = None,
+        group_size: int = 1,
+        **kwargs: Any,
     ) -> Scored:
-        """The documents nearest to a query. **Unit** of the score: cosine or dot product, higher is nearer."""
+        """The documents nearest to a query.
+
+        Args:
+            query: What is sought.
+            k: How many documents.
+            filter: Haystack's filter dict.
+            group_by: Search whole texts over their chunks: the metadata field whose value the chunks of one share, for
+                LangChain's own splitters ``source``. Only the best chunks of each come back, and `k` counts texts.
+            group_size: Most chunks of a text.
+            kwargs: None.
+
+        Returns:
+            Documents with their scores. **Unit:** cosine or dot product, higher is nearer.
+        """
         _check_none(kwargs)
-        return _documents(self.retriever.retrieve(query, check_at_least_one(k, "k"), filter=filter))
+        options: dict[str, Any] = {"filter": filter, "group_by": group_by, "group_size": group_size}
+        return _documents(self.retriever.retrieve(query, check_at_least_one(k, "k"), **options))
 
     def similarity_search_by_vector(
         self, embedding: list[float], k: int = 4, filter: Filter | None = None, **kwargs: Any

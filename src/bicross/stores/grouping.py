@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from bicross.errors import ConfigurationError, FilterError
 from bicross.stores.conditions import All, AnyOf, Exactly, Ids, Missing, Node, Not, Strings
-from bicross.stores.filters import field_path
+from bicross.stores.filters import Filter, field_path
 from bicross.stores.inputs import check_at_least_one
 from bicross.stores.paths import Path, dig, spelled
 from bicross.types import Hit, Passage
@@ -19,6 +19,16 @@ Fetch = Callable[[int, Node | None], list[Hit]]
 
 _LEAST_FETCHED = 64
 _SURPLUS = 4
+
+
+class Groupable(Protocol):
+    """A store, as far as it is asked for documents."""
+
+    def search_groups(
+        self, vector: Any, group_by: str, top_k: int, group_size: int, filter: Filter | None
+    ) -> list[list[Hit]]:
+        """See `Store`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +46,6 @@ class Grouping:
 
     path: Path
     size: int = 1
-
-    @property
-    def field(self) -> str:
-        """The field as a user names it."""
-        return spelled(self.path)
 
     @classmethod
     def asked(cls, group_by: Any, group_size: Any) -> Grouping | None:
@@ -70,6 +75,11 @@ class Grouping:
         if path[0] not in ("meta", "source", "title"):
             raise ConfigurationError(rule)
         return cls(path, check_at_least_one(group_size, "group_size"))
+
+    def hits_of(self, store: Groupable, vector: Any, top_k: int, filter: Filter | None) -> list[Hit]:
+        """What `search_groups` finds, as one list by falling score."""
+        groups = store.search_groups(vector, spelled(self.path), top_k, self.size, filter)
+        return sorted((hit for group in groups for hit in group), key=_place)
 
     def key(self, passage: Passage) -> Key | None:
         """The document that a passage belongs to; None where it belongs to none."""
@@ -143,10 +153,10 @@ def best_documents(
     return _ranked([sorted(found[key].values(), key=_place)[: grouping.size] for key in best])
 
 
-def joined(hits: list[Hit], groups: list[list[Hit]]) -> list[Hit]:
-    """Hits, then those of the groups' hits that aren't among them, by their score; ranks go on."""
+def joined(hits: list[Hit], others: list[Hit]) -> list[Hit]:
+    """Hits, then the others that aren't among them; ranks go on."""
     known = {hit.passage.id for hit in hits}
-    more = sorted((hit for group in groups for hit in group if hit.passage.id not in known), key=_place)
+    more = [hit for hit in others if hit.passage.id not in known]
     return hits + [replace(hit, stage1_rank=rank) for rank, hit in enumerate(more, start=len(hits) + 1)]
 
 

@@ -76,6 +76,8 @@ OPTIONS: dict[type, dict[str, Any]] = {
         "budget_ms": 0.0,
         "stage1_weight": 0.0,
         "windows": True,
+        "group_by": "meta.a",
+        "group_size": 2,
         "return_embedding": True,
         "filter_policy": FilterPolicy.MERGE,
         "truncate_dim": 8,
@@ -86,6 +88,8 @@ OPTIONS: dict[type, dict[str, Any]] = {
         "filters": FILTERS,
         "top_k": 3,
         "score_threshold": 0.0,
+        "group_by": "meta.a",
+        "group_size": 2,
         "return_embedding": True,
         "filter_policy": FilterPolicy.MERGE,
     },
@@ -159,6 +163,15 @@ def test_saving_is_symmetric_and_keeps_every_argument_as_given(kind: type) -> No
     assert again.to_dict() == saved
     for name in options.keys() - {"document_store"}:
         assert getattr(again, name) == options[name], name
+
+
+@pytest.mark.parametrize("kind", [BicrossRetriever, BicrossEmbeddingRetriever])
+def test_what_an_earlier_release_saved_still_loads(kind: type) -> None:
+    saved = kind(BicrossDocumentStore("folder")).to_dict()
+    for name in ("group_by", "group_size"):
+        del saved["init_parameters"][name]
+    again = kind.from_dict(saved)
+    assert (again.group_by, again.group_size) == (None, 1)
 
 
 @pytest.mark.parametrize("kind", OPTIONS)

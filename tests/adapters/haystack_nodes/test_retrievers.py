@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from haystack import Document
+from haystack.components.preprocessors import DocumentSplitter
 from haystack.components.retrievers import (
     MultiQueryEmbeddingRetriever,
     MultiQueryTextRetriever,
@@ -19,6 +20,7 @@ from haystack.document_stores.in_memory import InMemoryDocumentStore
 from haystack.document_stores.types import FilterPolicy
 from haystack.errors import FilterError
 
+from adapters.haystack_nodes.conftest import NAMES
 from bicross import BiEncoder, CrossEncoder, ExactStore, Passage, QdrantStore, TwoStageRetriever
 from bicross.errors import BicrossWarning, ConfigurationError, DimensionMismatchError, FingerprintMismatchError
 from bicross.errors import FilterError as CoreFilterError
@@ -96,6 +98,45 @@ def test_run_time_values_take_the_place_of_the_nodes(
     nothing = both.run("the cat", budget_ms=0.0, score_threshold=0.0)
     assert (nothing["documents"], nothing["meta"]["reranked"], nothing["meta"]["unscored"]) == ([], 0, 12)
     assert len(both.run("the cat", score_threshold=0.0, return_embedding=True)["documents"][0].embedding) == 32
+
+
+def test_pieces_are_grouped_by_their_document(bi_folder: Path, cross_folder: Path) -> None:
+    """With Haystack's own splitter: at most so many pieces of a Document, with the characters of it that they are."""
+    whole = [
+        Document(id="cats", content=" ".join(f"The cat {name}." for name in NAMES)),
+        Document(id="dogs", content=" ".join(f"The dog {name}." for name in NAMES)),
+        Document(id="sun", content="The sun."),
+    ]
+    splitter = DocumentSplitter(split_by="period", split_length=2)
+    pieces = splitter.run(whole)["documents"]
+    assert len(pieces) == 13
+    store = BicrossDocumentStore()
+    store.write_documents(BicrossDocumentEmbedder(str(bi_folder)).run(pieces)["documents"])
+    both = BicrossRetriever(store, str(bi_folder), str(cross_folder), group_by="source_id")
+    first = BicrossEmbeddingRetriever(store, group_by="source_id")
+    vector = BicrossTextEmbedder(str(bi_folder)).run("the cat")["embedding"]
+    texts = {document.id: document.content for document in whole}
+    for run in (both.run, lambda *_, **options: first.run(vector, **options)):
+        best = run("the cat")["documents"]
+        assert sorted(d.meta["document_id"] for d in best) == ["cats", "dogs", "sun"]
+        assert [d.score for d in best] == sorted((d.score for d in best), reverse=True)
+        everything = run("the cat", group_size=99)["documents"]
+        assert next(d.id for d in everything if d.meta["document_id"] == "cats") in {d.id for d in best}
+        assert len(everything) == 13
+        for piece in everything:
+            start, end = piece.meta["document_span"]
+            assert texts[piece.meta["document_id"]][start:end] == piece.content
+        two = run("the cat", top_k=1, group_size=2)["documents"]
+        assert [d.id for d in two] == [d.id for d in everything if d.meta["document_id"] == two[0].meta["document_id"]][
+            :2
+        ]
+        assert len(run("the cat", top_k=13, group_by="split_id")["documents"]) == 6
+    with pytest.raises(ConfigurationError, match="group_by names a field"):
+        first.run(vector, group_by="content")
+    with pytest.raises(ConfigurationError, match="group_size=2 needs group_by"):
+        BicrossEmbeddingRetriever(store, group_size=2).run(vector)
+    with pytest.raises(ValueError, match="group_size is a whole number"):
+        BicrossRetriever(store, group_size=0)
 
 
 @pytest.mark.parametrize(("policy", "wanted"), [("replace", {0, 1, 2, 3, 4, 5}), (FilterPolicy.MERGE, {0, 2, 4})])

@@ -75,14 +75,21 @@ def reranked_meta(hit: Hit, start: int = 0) -> dict[str, Any]:
     return meta
 
 
+def place_meta(hit: Hit) -> dict[str, Any]:
+    """Which characters of which document a hit is, as far as its splitter noted it."""
+    span = hit.document_span
+    return {"document_id": hit.document_id} | ({} if span is None else {"document_span": list(span)})
+
+
 def hits_to_documents(
-    hits: Sequence[Hit], vectors_from: Store | None = None, *, both_stages: bool = True
+    hits: Sequence[Hit], vectors_from: Store | None = None, *, both_stages: bool = True, grouped: bool = False
 ) -> list[Document]:
     """Hits as Documents, in the same order.
 
     :param hits: The hits.
     :param vectors_from: The store that gives their embeddings, where these are wanted.
     :param both_stages: Whether the meta says what each stage thought.
+    :param grouped: Whether it says which characters of which document each hit is.
     """
     vectors: dict[str, Floats] = {}
     if vectors_from is not None:
@@ -93,7 +100,7 @@ def hits_to_documents(
             hit.passage,
             score=hit.score,
             vector=vectors.get(hit.passage.id),
-            meta=reranked_meta(hit) if both_stages else None,
+            meta=(reranked_meta(hit) if both_stages else {}) | (place_meta(hit) if grouped else {}),
         )
         for hit in hits
     ]

@@ -62,9 +62,13 @@ class BicrossDocumentStore(SynchronousStore):
         filters: dict[str, Any] | None = None,
         score_threshold: float | None = None,
         return_embedding: bool = False,
+        group_by: str | None = None,
+        group_size: int = 1,
     ) -> list[Document]:
         """See `search`."""
-        return await self.off_loop(self.search, query_embedding, top_k, filters, score_threshold, return_embedding)
+        return await self.off_loop(
+            self.search, query_embedding, top_k, filters, score_threshold, return_embedding, group_by, group_size
+        )
 
     async def get_documents_by_id_async(self, document_ids: list[str]) -> list[Document]:
         """See `get_documents_by_id`."""

@@ -11,6 +11,7 @@ from haystack.document_stores.errors import DuplicateDocumentError
 from haystack.document_stores.types import DuplicatePolicy
 
 from bicross.stores import stamp_of
+from bicross.stores.grouping import Grouping
 from bicross.stores.inputs import check_matrix
 from bicross.types import Passage
 from haystack_integrations.common.bicross.conversion import hits_to_documents, to_document, to_passage, with_meta
@@ -66,17 +67,24 @@ class SynchronousStore(BoundCollection):
         filters: dict[str, Any] | None = None,
         score_threshold: float | None = None,
         return_embedding: bool = False,
+        group_by: str | None = None,
+        group_size: int = 1,
     ) -> list[Document]:
-        """The Documents nearest to an embedding; what BicrossEmbeddingRetriever asks for.
+        """The Documents nearest to an embedding; what BicrossEmbeddingRetriever asks for, and explains.
 
         :raises FingerprintMismatchError: Another model than the collection's made the embedding.
         """
         check_count(top_k, "top_k")
         self._verify(query_embedding)
-        hits = self.store.search(query_embedding, top_k=top_k, filter=filters)
+        grouping = Grouping.asked(group_by, group_size)
+        if grouping is None:
+            hits = self.store.search(query_embedding, top_k=top_k, filter=filters)
+        else:
+            hits = grouping.hits_of(self.store, query_embedding, top_k, filters)
         if score_threshold is not None:
             hits = [hit for hit in hits if hit.score >= score_threshold]
-        return hits_to_documents(hits, self.store if return_embedding else None, both_stages=False)
+        vectors_from = self.store if return_embedding else None
+        return hits_to_documents(hits, vectors_from, both_stages=False, grouped=grouping is not None)
 
     def get_metadata_fields_info(self) -> dict[str, dict[str, str]]:
         """The type of each field of meta: keyword, int, float, boolean or object."""

@@ -36,6 +36,8 @@ class BicrossEmbeddingRetriever(Node):
         filters: dict[str, Any] | None = None,
         top_k: int = 10,
         score_threshold: float | None = None,
+        group_by: str | None = None,
+        group_size: int = 1,
         return_embedding: bool = False,
         filter_policy: str | FilterPolicy = FilterPolicy.REPLACE,
     ) -> None:
@@ -45,6 +47,8 @@ class BicrossEmbeddingRetriever(Node):
         :param filters: Haystack's filter dict.
         :param top_k: How many Documents to return at most.
         :param score_threshold: Leave out what scores lower. **Unit:** the store's similarity.
+        :param group_by: As in BicrossRetriever.
+        :param group_size: As in BicrossRetriever.
         :param return_embedding: Give the Documents their embeddings. Copying them on costs more than the search.
         :param filter_policy: Whether a run's filters take the place of the node's ("replace") or join them ("merge").
         :raises ConfigurationError: `top_k` is out of range, or `document_store` of another kind.
@@ -53,6 +57,8 @@ class BicrossEmbeddingRetriever(Node):
         self.filters = filters
         self.top_k = check_count(top_k, "top_k")
         self.score_threshold = score_threshold
+        self.group_by = group_by
+        self.group_size = check_count(group_size, "group_size")
         self.return_embedding = return_embedding
         self.filter_policy = policy_of(filter_policy)
 
@@ -64,6 +70,8 @@ class BicrossEmbeddingRetriever(Node):
         top_k: int | None = None,
         score_threshold: float | None = None,
         return_embedding: bool | None = None,
+        group_by: str | None = None,
+        group_size: int | None = None,
     ) -> dict[str, Any]:
         """Search. Every option that is given takes the place of the node's own for this run.
 
@@ -72,6 +80,8 @@ class BicrossEmbeddingRetriever(Node):
         :param top_k: As in the constructor.
         :param score_threshold: As in the constructor.
         :param return_embedding: As in the constructor.
+        :param group_by: As in the constructor.
+        :param group_size: As in the constructor.
         :returns: `documents`, nearest first.
         :raises FilterError: The filter isn't understood.
         :raises FingerprintMismatchError: The embedding was made by another model than the store's.
@@ -88,6 +98,8 @@ class BicrossEmbeddingRetriever(Node):
                 filters=apply_filter_policy(self.filter_policy, self.filters, filters),
                 score_threshold=chosen(score_threshold, self.score_threshold),
                 return_embedding=chosen(return_embedding, self.return_embedding),
+                group_by=chosen(group_by, self.group_by),
+                group_size=chosen(group_size, self.group_size),
             )
             tags.update(collection=self.document_store.collection, hits=len(documents))
         return {"documents": documents}
@@ -100,10 +112,12 @@ class BicrossEmbeddingRetriever(Node):
         top_k: int | None = None,
         score_threshold: float | None = None,
         return_embedding: bool | None = None,
+        group_by: str | None = None,
+        group_size: int | None = None,
     ) -> dict[str, Any]:
         """Search off the event loop; see `run`."""
         return await self.document_store.off_loop(
-            self.run, query_embedding, filters, top_k, score_threshold, return_embedding
+            self.run, query_embedding, filters, top_k, score_threshold, return_embedding, group_by, group_size
         )
 
     def close(self) -> None:

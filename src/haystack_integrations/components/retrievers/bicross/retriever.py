@@ -52,6 +52,8 @@ class BicrossRetriever(Node):
         budget_ms: float | None = None,
         stage1_weight: float | None = None,
         windows: bool = False,
+        group_by: str | None = None,
+        group_size: int = 1,
         return_embedding: bool = False,
         filter_policy: str | FilterPolicy = FilterPolicy.REPLACE,
         device: ComponentDevice | None = None,
@@ -79,6 +81,10 @@ class BicrossRetriever(Node):
             cross-encoder carries.
         :param windows: Score long Documents in overlapping windows; the best one counts, and its span is in
             `meta["span"]`.
+        :param group_by: Search whole documents over their pieces: the field of meta whose value the pieces share,
+            "source_id" for what a splitter made. Only the best pieces of each are returned, `top_k` counts documents,
+            and `meta["document_id"]` and `meta["document_span"]` say which characters of which document a piece is.
+        :param group_size: Most pieces of a document.
         :param return_embedding: Give the Documents their embeddings. Copying them on costs more than the search.
         :param filter_policy: Whether a run's filters take the place of the node's ("replace") or join them ("merge").
         :param device: Where both models compute; None: a GPU where there is one.
@@ -104,6 +110,8 @@ class BicrossRetriever(Node):
         self.budget_ms = check_milliseconds(budget_ms)
         self.stage1_weight = stage1_weight
         self.windows = windows
+        self.group_by = group_by
+        self.group_size = check_count(group_size, "group_size")
         self.return_embedding = return_embedding
         self.filter_policy = policy_of(filter_policy)
         self.device = device
@@ -133,6 +141,8 @@ class BicrossRetriever(Node):
         budget_ms: float | None = None,
         windows: bool | None = None,
         return_embedding: bool | None = None,
+        group_by: str | None = None,
+        group_size: int | None = None,
     ) -> dict[str, Any]:
         """Search. Every option that is given takes the place of the node's own for this run.
 
@@ -144,12 +154,15 @@ class BicrossRetriever(Node):
         :param budget_ms: As in the constructor.
         :param windows: As in the constructor.
         :param return_embedding: As in the constructor.
+        :param group_by: As in the constructor.
+        :param group_size: As in the constructor.
         :returns: `documents`, best first, and `meta` with the counts `reranked` and `unscored` (left out under a
             threshold for lack of time), and `milliseconds` by stage.
         :raises FilterError: The filter isn't understood.
         :raises FingerprintMismatchError: Another model filled the store.
         """
         check_query(query, "BicrossRetriever", "For an embedding use BicrossEmbeddingRetriever.")
+        grouped = chosen(group_by, self.group_by)
         with haystack_errors():
             result = self._two_stages().search(
                 query,
@@ -159,10 +172,14 @@ class BicrossRetriever(Node):
                 score_threshold=chosen(score_threshold, self.score_threshold),
                 budget_ms=chosen(budget_ms, self.budget_ms),
                 windows=chosen(windows, self.windows),
+                group_by=grouped,
+                group_size=chosen(group_size, self.group_size),
                 observer=observer(query=query),
             )
         vectors = chosen(return_embedding, self.return_embedding)
-        documents = hits_to_documents(result, self.document_store.store if vectors else None)
+        documents = hits_to_documents(
+            result, self.document_store.store if vectors else None, grouped=grouped is not None
+        )
         meta = {"reranked": result.reranked, "unscored": result.unscored, "milliseconds": dict(result.milliseconds)}
         return {"documents": documents, "meta": meta}
 
@@ -177,10 +194,22 @@ class BicrossRetriever(Node):
         budget_ms: float | None = None,
         windows: bool | None = None,
         return_embedding: bool | None = None,
+        group_by: str | None = None,
+        group_size: int | None = None,
     ) -> dict[str, Any]:
         """Search off the event loop; see `run`."""
         return await self.document_store.off_loop(
-            self.run, query, filters, top_k, candidates, score_threshold, budget_ms, windows, return_embedding
+            self.run,
+            query,
+            filters,
+            top_k,
+            candidates,
+            score_threshold,
+            budget_ms,
+            windows,
+            return_embedding,
+            group_by,
+            group_size,
         )
 
     def close(self) -> None:
