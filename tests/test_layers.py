@@ -67,7 +67,7 @@ MAY_IMPORT = {
     "langchain": ADAPTERS | {"langchain"},
 }
 HEAVY = {
-    "torch": {"encoding/backends/torch.py", "encoding/pooling.py", "distillation"},
+    "torch": {"encoding/backends/torch.py", "encoding/backends/masked_lm.py", "encoding/pooling.py", "distillation"},
     "transformers": {"encoding/backends/torch.py", "encoding/tokenizer.py", "encoding/saving.py", "distillation"},
     "accelerate": {"distillation"},
     "qdrant_client": {"stores/client.py", "stores/client_classes.py", "stores/connection.py"},

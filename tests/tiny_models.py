@@ -116,3 +116,60 @@ def write_cross_encoder(
     if extras:
         write_json(folder / "bicross.json", extras)
     return folder
+
+
+def write_masked_lm(folder: Path, *, seed: int = 2, **config: object) -> Path:
+    from transformers import BertForMaskedLM
+
+    torch.manual_seed(seed)
+    BertForMaskedLM(bert_config(vocab_size=120, initializer_range=0.5, **config)).save_pretrained(folder)
+    write_tokenizer(folder)
+    return folder
+
+
+def write_splade(folder: Path, *, pooling: str = "max", activation: str = "relu", prompts: dict | None = None) -> Path:
+    """As sentence-transformers 5.0 wrote a SparseEncoder."""
+    write_masked_lm(folder)
+    kinds = [("", "MLMTransformer"), ("1_SpladePooling", "SpladePooling")]
+    root = "sentence_transformers.sparse_encoder.models"
+    write_json(
+        folder / "modules.json",
+        [{"idx": i, "name": str(i), "path": path, "type": f"{root}.{kind}"} for i, (path, kind) in enumerate(kinds)],
+    )
+    write_json(
+        folder / "1_SpladePooling/config.json",
+        {"pooling_strategy": pooling, "activation_function": activation, "word_embedding_dimension": 120},
+    )
+    write_json(folder / "sentence_bert_config.json", {"max_seq_length": 32, "do_lower_case": False})
+    write_json(folder / "config_sentence_transformers.json", {"prompts": prompts or {}, "model_type": "SparseEncoder"})
+    return folder
+
+
+def write_inference_free_splade(folder: Path) -> Path:
+    """As sentence-transformers 6.2 writes a Router whose queries only look up a weight for each token."""
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    document, pooling, query = "document_0_Transformer", "document_1_SpladePooling", "query_0_SparseStaticEmbedding"
+    write_masked_lm(folder / document)
+    write_json(folder / document / "sentence_bert_config.json", {"transformer_task": "fill-mask"})
+    write_json(folder / pooling / "config.json", {"pooling_strategy": "max", "activation_function": "relu"})
+    write_tokenizer(folder / query)
+    write_json(folder / query / "config.json", {"frozen": False})
+    words = json.loads((folder / query / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    weights = np.random.default_rng(3).random(len(words), np.float32)
+    weights[[0, 5]] = 0.0
+    save_file({"weight": weights}, str(folder / query / "model.safetensors"))
+    root = "sentence_transformers"
+    types = {
+        query: f"{root}.sparse_encoder.modules.sparse_static_embedding.SparseStaticEmbedding",
+        document: f"{root}.base.modules.transformer.Transformer",
+        pooling: f"{root}.sparse_encoder.modules.splade_pooling.SpladePooling",
+    }
+    structure = {"query": [query], "document": [document, pooling]}
+    parameters = {"default_route": "document", "allow_empty_key": True, "route_mappings": {}}
+    write_json(folder / "router_config.json", {"types": types, "structure": structure, "parameters": parameters})
+    router = f"{root}.base.modules.router.Router"
+    write_json(folder / "modules.json", [{"idx": 0, "name": "0", "path": "", "type": router}])
+    write_json(folder / "config_sentence_transformers.json", {"prompts": {}, "model_type": "SparseEncoder"})
+    return folder

@@ -52,7 +52,12 @@ def read_json(path: Path) -> Any:
         raise CheckpointError(f"{str(path)!r} must be JSON, got: {error}. Fetch the model again.") from error
 
 
-def _optional_json(path: Path) -> dict[str, Any]:
+def optional_json(path: Path) -> dict[str, Any]:
+    """A JSON file's object, empty where there is no such file.
+
+    Raises:
+        CheckpointError: The file isn't a JSON object.
+    """
     value = read_json(path) if path.is_file() else {}
     if not isinstance(value, dict):
         raise CheckpointError(f"{str(path)!r} must hold a JSON object, got {type(value).__name__}.")
@@ -60,7 +65,7 @@ def _optional_json(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _understood(folder: Path) -> Iterator[None]:
+def understood(folder: Path) -> Iterator[None]:
     """A file that is JSON, but not what it should be, is an error that names the folder."""
     try:
         yield
@@ -79,12 +84,12 @@ def read_bi_checkpoint(folder: Path) -> BiCheckpoint:
     Raises:
         CheckpointError: A file is missing or broken, or a module isn't known.
     """
-    with _understood(folder):
+    with understood(folder):
         return _read_bi_checkpoint(folder)
 
 
 def _read_bi_checkpoint(folder: Path) -> BiCheckpoint:
-    settings = _optional_json(folder / "config_sentence_transformers.json")
+    settings = optional_json(folder / "config_sentence_transformers.json")
     note = None
     if (folder / "modules.json").is_file():
         modules = sorted(read_json(folder / "modules.json"), key=lambda module: int(module["idx"]))
@@ -101,7 +106,7 @@ def _read_bi_checkpoint(folder: Path) -> BiCheckpoint:
             query = document = TowerSpec(StaticSpec(folder), None, heads)
         else:
             note = f"{str(folder)!r} has no modules.json: mean pooling is used, without normalisation"
-            query = document = TowerSpec(_read_transformer(folder), PoolingSpec())
+            query = document = TowerSpec(read_transformer(folder), PoolingSpec())
     else:
         raise CheckpointError(
             f"A bi-encoder's folder needs modules.json or config.json, got neither in {str(folder)!r}. "
@@ -124,27 +129,27 @@ def read_cross_checkpoint(folder: Path) -> CrossCheckpoint:
     Raises:
         CheckpointError: A file is missing or broken, or a module isn't known.
     """
-    with _understood(folder):
+    with understood(folder):
         return _read_cross_checkpoint(folder)
 
 
 def _read_cross_checkpoint(folder: Path) -> CrossCheckpoint:
     if (folder / "modules.json").is_file():
         for module in read_json(folder / "modules.json"):
-            if (kind := _class_name(module)) == "Pooling":
+            if (kind := class_name(module)) == "Pooling":
                 raise CheckpointError(
                     f"A cross-encoder scores pairs, got a bi-encoder in {str(folder)!r}. Name a cross-encoder, or make "
                     "one from it: bicross train-reranker."
                 )
             if kind != "Transformer":
-                raise _unknown(module["type"], folder, "Transformer")
+                raise unknown_module(module["type"], folder, "Transformer")
     config = read_json(folder / "config.json")
-    settings = _optional_json(folder / "config_sentence_transformers.json")
+    settings = optional_json(folder / "config_sentence_transformers.json")
     own = config.get("sentence_transformers") or {}
     activation = (
         settings.get("activation_fn") or own.get("activation_fn") or config.get("sbert_ce_default_activation_function")
     )
-    extras = _optional_json(folder / "bicross.json")
+    extras = optional_json(folder / "bicross.json")
     weight, scale = float(extras.get("stage1_weight", 0.0)), extras.get("stage1_scale", STAGE1_SCALE)
     if not 0.0 <= weight <= 1.0 or scale != STAGE1_SCALE:
         raise CheckpointError(
@@ -152,7 +157,7 @@ def _read_cross_checkpoint(folder: Path) -> CrossCheckpoint:
             f"{weight!r} and {scale!r} in {str(folder)!r}."
         )
     return CrossCheckpoint(
-        encoder=_read_transformer(folder),
+        encoder=read_transformer(folder),
         activation=activation,
         prompts={str(name): str(text or "") for name, text in (settings.get("prompts") or {}).items()},
         default_prompt_name=settings.get("default_prompt_name"),
@@ -178,14 +183,20 @@ def weight_files(folder: Path) -> list[Path]:
     raise CheckpointError(f"A model folder needs a *.safetensors file, got none in {str(folder)!r}. Fetch it again.")
 
 
-def _class_name(module: Mapping[str, Any]) -> str:
+def class_name(module: Mapping[str, Any]) -> str:
+    """The class of a module of sentence-transformers.
+
+    Raises:
+        CheckpointError: It is somebody else's.
+    """
     kind = str(module["type"])
     if not kind.startswith("sentence_transformers."):
-        raise _unknown(kind, Path(str(module.get("path", ""))), "sentence-transformers' own modules")
+        raise unknown_module(kind, Path(str(module.get("path", ""))), "sentence-transformers' own modules")
     return kind.rsplit(".", 1)[-1]
 
 
-def _unknown(kind: str, folder: Path, known: str) -> CheckpointError:
+def unknown_module(kind: str, folder: Path, known: str) -> CheckpointError:
+    """The error for a module that can't be loaded."""
     return CheckpointError(
         f"Modules must be {known}, got {kind!r} in {str(folder)!r}. bicross doesn't guess what a module does; "
         "open an issue if it is a common one."
@@ -194,23 +205,27 @@ def _unknown(kind: str, folder: Path, known: str) -> CheckpointError:
 
 def _towers(folder: Path, modules: Sequence[Mapping[str, Any]]) -> tuple[TowerSpec, TowerSpec]:
     """The query's and the document's tower; equal where there is one."""
-    flat = [(_class_name(module), folder / str(module["path"])) for module in modules]
+    flat = [(class_name(module), folder / str(module["path"])) for module in modules]
     if not flat:
         raise CheckpointError(f"modules.json must name a module, got an empty list in {str(folder)!r}.")
     if flat[0][0] not in ("Router", "Asym"):
         tower = _tower(flat, folder)
         return tower, tower
-    routes = _routes(flat[0][1])
+    routes = read_routes(flat[0][1])
     query, document = (_tower(routes[name] + flat[1:], folder) for name in ("query", "document"))
     return query, document
 
 
-def _routes(folder: Path) -> dict[str, list[tuple[str, Path]]]:
-    """The modules of each route of sentence-transformers' Router (or its ancestor Asym)."""
+def read_routes(folder: Path) -> dict[str, list[tuple[str, Path]]]:
+    """The modules of each route of sentence-transformers' Router (or its ancestor Asym): class and folder.
+
+    Raises:
+        CheckpointError: A route for queries or documents is missing.
+    """
     path = folder / "router_config.json"
     config = read_json(path if path.is_file() else folder / "config.json")
     routes = {
-        route: [(_class_name({"type": config["types"][name]}), folder / name) for name in names]
+        route: [(class_name({"type": config["types"][name]}), folder / name) for name in names]
         for route, names in config["structure"].items()
     }
     if not {"query", "document"} <= set(routes):
@@ -226,7 +241,7 @@ def _tower(modules: Sequence[tuple[str, Path]], folder: Path) -> TowerSpec:
     heads: list[DenseSpec | NormalizeSpec] = []
     for kind, path in modules:
         if kind == "Transformer" and encoder is None:
-            encoder = _read_transformer(path)
+            encoder = read_transformer(path)
         elif kind == "StaticEmbedding" and encoder is None:
             encoder = StaticSpec(path)
         elif kind == "Pooling" and pooling is None and not heads:
@@ -237,7 +252,7 @@ def _tower(modules: Sequence[tuple[str, Path]], folder: Path) -> TowerSpec:
             heads.append(NormalizeSpec())
         elif kind != "Dropout":  # does nothing outside training
             known = "Transformer, StaticEmbedding, Pooling, Dense, Normalize, Dropout or Router, in their usual order"
-            raise _unknown(kind, path, known)
+            raise unknown_module(kind, path, known)
     if encoder is None:
         raise CheckpointError(f"A tower needs a Transformer or a StaticEmbedding, got none in {str(folder)!r}.")
     if isinstance(encoder, TransformerSpec) and pooling is None:
@@ -245,9 +260,10 @@ def _tower(modules: Sequence[tuple[str, Path]], folder: Path) -> TowerSpec:
     return TowerSpec(encoder, pooling, tuple(heads))
 
 
-def _read_transformer(folder: Path) -> TransformerSpec:
+def read_transformer(folder: Path) -> TransformerSpec:
+    """A transformer's folder, with the settings that sentence-transformers keeps beside it."""
     names = ("sentence_bert_config.json", "sentence_roberta_config.json", "sentence_distilbert_config.json")
-    settings = next((_optional_json(folder / name) for name in names if (folder / name).is_file()), {})
+    settings = next((optional_json(folder / name) for name in names if (folder / name).is_file()), {})
     limit = settings.get("max_seq_length")
     return TransformerSpec(folder, None if limit is None else int(limit), bool(settings.get("do_lower_case", False)))
 

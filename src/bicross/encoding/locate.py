@@ -10,7 +10,7 @@ from typing import Literal
 
 from bicross.errors import ModelNotFoundError
 
-Kind = Literal["bi-encoder", "cross-encoder"]
+Kind = Literal["bi-encoder", "cross-encoder", "sparse encoder"]
 
 STARTER_REPOSITORY = "bicross/{name}"
 """Where the starters lie on the model hub."""
@@ -50,14 +50,13 @@ def locate(
     if starter := STARTERS.get((kind, name)):
         return _locate_starter(name, starter, kind, token, local_files_only, cache_dir)
     if not name.strip():
-        raise ModelNotFoundError(f"A {kind} is a folder, a hub name or a starter, got {name!r}. Name one.")
+        raise ModelNotFoundError(f"A {kind} is {_what(kind)}, got {name!r}. Name one.")
     folder = Path(name).expanduser()
     if _is_folder(folder):
         return Located(folder.resolve(), str(folder.resolve()))
     if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise ModelNotFoundError(
-            f"A {kind} is a folder, a hub name or a starter, got {name!r}: there is no such folder. "
-            f"Check the path, or use {starter_names(kind)}."
+            f"A {kind} is {_what(kind)}, got {name!r}: there is no such folder. Check the path{_or_starter(kind)}."
         )
     snapshot, commit = _download(name, kind, revision, token, local_files_only, cache_dir)
     return Located(snapshot, name, commit)
@@ -73,6 +72,15 @@ def _is_folder(path: Path) -> bool:
 def starter_names(kind: Kind) -> str:
     """The starters of a kind, for error messages."""
     return " or ".join(repr(name) for of, name in STARTERS if of == kind)
+
+
+def _what(kind: Kind) -> str:
+    return "a folder, a hub name or a starter" if starter_names(kind) else "a folder or a hub name"
+
+
+def _or_starter(kind: Kind) -> str:
+    names = starter_names(kind)
+    return f", or use {names}" if names else ""
 
 
 def starter_places(directory: str) -> list[Path]:
@@ -155,7 +163,7 @@ def _download(
         raise ModelNotFoundError(
             f"No {kind} {repository!r}{version}: there is no folder of that name here ({Path(repository).absolute()}), "
             f"it isn't in the hub cache ({cache_dir or HF_HUB_CACHE}), and {reason} ({type(error).__name__}). "
-            f"On a machine with network run `hf download {repository} --local-dir DIR` and pass DIR, "
-            f"or use {starter_names(kind)}."
+            f"On a machine with network run `hf download {repository} --local-dir DIR` "
+            f"and pass DIR{_or_starter(kind)}."
         ) from error
     return Path(folder), Path(folder).name

@@ -93,3 +93,34 @@ class CrossCheckpoint:
     prompts: Mapping[str, str] = field(default_factory=dict)
     default_prompt_name: str | None = None
     extras: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SpladeSpec:
+    """A masked language model whose logits become the weights of its vocabulary (sentence-transformers' SpladePooling).
+
+    Attributes:
+        encoder: The model.
+        pooling: "max" or "sum", over the tokens of a text.
+        saturations: How often log(1 + x) is applied to the positive logits: once, or twice.
+    """
+
+    encoder: TransformerSpec
+    pooling: str = "max"
+    saturations: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TokenWeightsSpec:
+    """One weight for each token of the vocabulary, given to those that a text holds (SparseStaticEmbedding)."""
+
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class SparseCheckpoint:
+    """A sparse encoder's folder: what queries go through, and what documents do."""
+
+    query: SpladeSpec | TokenWeightsSpec
+    document: SpladeSpec | TokenWeightsSpec
+    prompts: Mapping[str, str] = field(default_factory=dict)

@@ -122,6 +122,11 @@ class TextTokenizer:
         settings = [self.max_length, self.pad_id, self.type_ids, self._cut_left]
         return json.dumps([json.loads(self._backend.to_str()), *settings])
 
+    @property
+    def vocabulary(self) -> int:
+        """How many token ids there are, added ones included."""
+        return self._backend.get_vocab_size()
+
     def content_limit(self) -> int:
         """Tokens of one text that fit. **Unit:** tokens, special tokens left out."""
         return self.max_length - len(self.single)
@@ -217,13 +222,16 @@ class TextTokenizer:
         )
 
 
-def load_tokenizer(spec: TransformerSpec, positions: int | None, trust_remote_code: bool = False) -> TextTokenizer:
+def load_tokenizer(
+    spec: TransformerSpec, positions: int | None, trust_remote_code: bool = False, *, special: bool = True
+) -> TextTokenizer:
     """The tokenizer of a transformer's folder.
 
     Args:
         spec: The folder and its settings.
         positions: The longest input that the model has positions for, or None.
         trust_remote_code: Whether the folder's own code may run.
+        special: Whether texts are framed by special tokens.
 
     Raises:
         CheckpointError: There is none, or it can't be converted.
@@ -248,6 +256,7 @@ def load_tokenizer(spec: TransformerSpec, positions: int | None, trust_remote_co
         max_length=min([*limits, _UNLIMITED]),
         pad_id=pad_id,
         type_ids="token_type_ids" in tokenizer.model_input_names,
+        special=special,
         cut_left=tokenizer.truncation_side == "left",
     )
 

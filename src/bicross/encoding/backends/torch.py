@@ -205,14 +205,18 @@ def _quiet(transformers: Any) -> Iterator[None]:
                 log.enable_progress_bar()
 
 
+_MISSING_HEAD = {
+    "AutoModelForSequenceClassification": (
+        "It looks like a base model: bicross train-reranker makes a cross-encoder of it"
+    ),
+    "AutoModelForMaskedLM": "It looks like a model without a language-model head, which SPLADE needs",
+}
+
+
 def _check_weights(model: Any, report: Mapping[str, Any], folder: os.PathLike[str], kind: str) -> None:
     missing = [name for name in report["missing_keys"] if kind != "AutoModel" or "pooler" not in name]
     if missing:
-        hint = (
-            "It looks like a base model: bicross train-reranker makes a cross-encoder of it"
-            if kind != "AutoModel"
-            else "Fetch the model again"
-        )
+        hint = _MISSING_HEAD.get(kind, "Fetch the model again")
         raise CheckpointError(
             f"Every weight must come from the checkpoint, got {len(missing)} without a value in {str(folder)!r} "
             f"({', '.join(sorted(missing)[:3])}). {hint}."
