@@ -9,6 +9,8 @@ from bicross.lazy import lazy_names
 if TYPE_CHECKING:
     from bicross.evaluation.datasets import Dataset, load_dataset
     from bicross.evaluation.evaluating import evaluate
+    from bicross.evaluation.generated import grounding_probe, quantifier_probe
+    from bicross.evaluation.probes import ProbeReport, probe
     from bicross.evaluation.results import Evaluation
     from bicross.evaluation.retrievers import from_haystack, from_langchain
     from bicross.evaluation.stages import Stages
@@ -16,21 +18,29 @@ if TYPE_CHECKING:
 _HOMES = {
     "Dataset": "bicross.evaluation.datasets",
     "Evaluation": "bicross.evaluation.results",
+    "ProbeReport": "bicross.evaluation.probes",
     "Stages": "bicross.evaluation.stages",
     "evaluate": "bicross.evaluation.evaluating",
     "from_haystack": "bicross.evaluation.retrievers",
     "from_langchain": "bicross.evaluation.retrievers",
+    "grounding_probe": "bicross.evaluation.generated",
     "load_dataset": "bicross.evaluation.datasets",
+    "probe": "bicross.evaluation.probes",
+    "quantifier_probe": "bicross.evaluation.generated",
 }
 
 __all__ = [
     "Dataset",
     "Evaluation",
+    "ProbeReport",
     "Stages",
     "evaluate",
     "from_haystack",
     "from_langchain",
+    "grounding_probe",
     "load_dataset",
+    "probe",
+    "quantifier_probe",
 ]
 
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

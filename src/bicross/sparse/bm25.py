@@ -46,7 +46,6 @@ class BM25Encoder(TextEncoder):
         MissingExtraError: PyStemmer or mmh3 isn't installed (extra ``hybrid``).
     """
 
-    name = "bm25"
     idf = True
 
     def __init__(
