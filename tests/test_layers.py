@@ -61,6 +61,8 @@ HEAVY = {
     "ir_measures": {"evaluation"},
     "ir_datasets": {"evaluation/irds.py"},
     "scipy": {"evaluation"},
+    "matplotlib": {"evaluation/plots.py"},
+    "jinja2": {"evaluation/page.py"},
     "typer": {"cli"},
     "langchain_core": {"langchain"},
     "haystack": {"haystack_integrations"},

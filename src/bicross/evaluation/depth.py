@@ -1,0 +1,173 @@
+"""Quality over rerank depth: what each depth gives, what it costs here, and what the first stage's weight does.
+
+Score matrices have their columns in the first stage's order: **Shape:** (queries, candidates).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bicross.evaluation.agreement import CUT, Doubles, Positions, best_first, ndcg
+from bicross.evaluation.timing import Timing
+from bicross.ranking import weighted_sum
+
+BUDGETS = (50.0, 150.0, 500.0)
+"""**Unit:** milliseconds of a query."""
+WEIGHTS = tuple(round(0.05 * step, 2) for step in range(21))
+"""The weights of the first stage that are tried, 0 to 1."""
+_DEPTHS = (10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 750, 1000)
+
+Judge = Callable[[Positions], Doubles]
+"""Columns of each query's best documents, best first, to the quality of each query."""
+
+
+@dataclass(frozen=True, slots=True)
+class DepthPoint:
+    """The final order's quality where so many candidates are reranked.
+
+    Attributes:
+        depth: Candidates that were reranked; 0: the first stage alone.
+        milliseconds: Of a query, both stages; None where time wasn't measured.
+        agreement: nDCG@10 with the scores of the deepest final order as gains; None where these are constant.
+        ndcg, low, high: nDCG@10 by the judgments, with its 95 % bootstrap interval; None without judgments.
+    """
+
+    depth: int
+    milliseconds: float | None
+    agreement: float | None
+    ndcg: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a time budget for a query buys here.
+
+    Attributes:
+        milliseconds: The budget.
+        depth: How many candidates can be reranked in it; None: not even the first stage fits.
+        agreement, ndcg: Quality at that depth, as in `DepthPoint`.
+    """
+
+    milliseconds: float
+    depth: int | None
+    agreement: float | None
+    ndcg: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class WeightPoint:
+    """nDCG@10 by the judgments at a weight of the first stage, with its 95 % bootstrap interval."""
+
+    weight: float
+    ndcg: float
+    low: float
+    high: float
+
+
+def final_scores(first: npt.ArrayLike, cross: npt.ArrayLike, weight: float) -> Doubles:
+    """The final scores as the retriever computes them, query by query; see `bicross.ranking.weighted_sum`."""
+    rows = zip(np.asarray(cross), np.asarray(first), strict=True)
+    return np.array([weighted_sum(c, b, weight) for c, b in rows], dtype=np.float64).reshape(np.shape(first))
+
+
+def final_order(first: npt.ArrayLike, cross: npt.ArrayLike, weight: float, depth: int) -> Positions:
+    """Columns in the retriever's final order where the first ``depth`` are reranked; the others stay behind them."""
+    b, c = np.asarray(first, dtype=np.float64), np.asarray(cross, dtype=np.float64)
+    count = b.shape[1]
+    head = best_first(final_scores(b[:, :depth], c[:, :depth], weight)) if depth else np.zeros((len(b), 0), np.int64)
+    tail = np.broadcast_to(np.arange(min(depth, count), count), (len(b), max(count - depth, 0)))
+    return np.concatenate([head, tail], axis=1)
+
+
+def depths_to(pool: int) -> list[int]:
+    """The depths of the curve: 0, round ones, and the pool itself.
+
+    >>> depths_to(40)
+    [0, 10, 20, 30, 40]
+    """
+    return [0, *(depth for depth in _DEPTHS if depth < pool), pool]
+
+
+def agreement_with_deepest(order: Positions, deepest: npt.ArrayLike) -> float | None:
+    """nDCG@10 of an order with the deepest final scores as gains, mean over the queries where it is defined.
+
+    Args:
+        order: Columns, best first. **Shape:** (queries, candidates).
+        deepest: The final scores with all candidates reranked. **Shape:** (queries, candidates).
+    """
+    places = np.empty(order.shape, dtype=np.float64)
+    np.put_along_axis(places, order, -np.arange(order.shape[1], dtype=np.float64)[None, :], axis=1)
+    values = ndcg(places, deepest)
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None
+
+
+def depth_points(
+    first: npt.ArrayLike,
+    cross: npt.ArrayLike,
+    weight: float,
+    depths: Sequence[int],
+    *,
+    timing: Timing | None,
+    judge: Judge | None,
+    seed: int,
+) -> list[DepthPoint]:
+    """The final order's quality at each depth."""
+    from bicross.evaluation.statistics import bootstrap_interval
+
+    deepest = final_scores(first, cross, weight)
+    points = []
+    for depth in depths:
+        order = final_order(first, cross, weight, depth)
+        spent = None if timing is None else timing.milliseconds(depth)
+        agreement = agreement_with_deepest(order, deepest)
+        if judge is None:
+            points.append(DepthPoint(depth, spent, agreement))
+            continue
+        judged = judge(order[:, :CUT])
+        points.append(DepthPoint(depth, spent, agreement, float(judged.mean()), *bootstrap_interval(judged, seed=seed)))
+    return points
+
+
+def weight_points(
+    first: npt.ArrayLike, cross: npt.ArrayLike, weights: Sequence[float], depth: int, judge: Judge, seed: int
+) -> tuple[list[WeightPoint], Doubles]:
+    """Quality by the judgments at each weight, and the values of each query. **Shape:** (weights, queries)."""
+    from bicross.evaluation.statistics import bootstrap_interval
+
+    values = np.array([judge(final_order(first, cross, weight, depth)[:, :CUT]) for weight in weights])
+    points = [
+        WeightPoint(weight, float(row.mean()), *bootstrap_interval(row, seed=seed))
+        for weight, row in zip(weights, values, strict=True)
+    ]
+    return points, values
+
+
+def smallest_point(points: Sequence[DepthPoint], share: float) -> int | None:
+    """The smallest rerank depth of the curve that keeps a share of its best judged quality."""
+    judged = [(point.depth, point.ndcg) for point in points if point.depth and point.ndcg is not None]
+    best = max((ndcg for _, ndcg in judged), default=0.0)
+    return next((depth for depth, ndcg in judged if ndcg >= share * best - 1e-9), None) if best > 0 else None
+
+
+def budgets(
+    first: npt.ArrayLike, cross: npt.ArrayLike, weight: float, timing: Timing, judge: Judge | None
+) -> list[Budget]:
+    """What each time budget buys: the depth that fits, and the quality at exactly that depth."""
+    deepest = final_scores(first, cross, weight)
+    bought = []
+    for milliseconds in BUDGETS:
+        depth = timing.affordable(milliseconds, np.shape(first)[1])
+        if depth is None:
+            bought.append(Budget(milliseconds, None, None, None))
+            continue
+        order = final_order(first, cross, weight, depth)
+        judged = None if judge is None else float(judge(order[:, :CUT]).mean())
+        bought.append(Budget(milliseconds, depth, agreement_with_deepest(order, deepest), judged))
+    return bought

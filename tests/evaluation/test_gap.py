@@ -1,0 +1,238 @@
+"""`gap_report`: its figures, what it says of odd input, and that a kill costs nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import word_models
+from bicross import BiEncoder, CrossEncoder
+from bicross.errors import ConfigurationError, InputError
+from bicross.evaluation import gap_report, load_dataset
+from bicross.evaluation.findings import GapReport
+from tiny_data import write_beir
+from word_models import WordEncoder, WordScorer, corpus
+
+
+class Constant(WordScorer):
+    fingerprint = "constant"
+
+    def score(self, query: str, text: str) -> float:
+        return 1.0
+
+
+class Broken(WordScorer):
+    """NaN for one text."""
+
+    fingerprint = WordScorer.fingerprint
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+    def score(self, query: str, text: str) -> float:
+        return float("nan") if text == self.text else super().score(query, text)
+
+
+def report(data=None, scorer=None, **options) -> GapReport:
+    options = {"timing": False, "pool": 40, "candidates": 20} | options
+    return gap_report(WordEncoder(), scorer or WordScorer(), corpus() if data is None else data, **options)
+
+
+def test_the_figures_are_those_of_the_two_orders_sorted_by_hand() -> None:
+    data = corpus()
+    found = report(data, exhaustive=True)
+    encoder, scorer = WordEncoder(), WordScorer()
+    ids = list(data["documents"])
+    vectors = encoder.encode_document(list(data["documents"].values()))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    for figures, text in zip(found.per_query, data["queries"].values(), strict=True):
+        query = encoder.encode_query(text)
+        similarity = vectors @ (query / np.linalg.norm(query))
+        student = sorted(ids, key=lambda i: -similarity[ids.index(i)])
+        teacher = sorted(student, key=lambda i: -scorer.score(text, data["documents"][i]))
+        within = len(set(teacher[:10]) & set(student[:20])) / 10
+        assert figures.recall_in_candidates == pytest.approx(within)
+        reranked = sorted(student[:20], key=lambda i: -scorer.score(text, data["documents"][i]))
+        assert figures.top10 == pytest.approx(len(set(reranked[:10]) & set(student[:10])) / 10)
+        assert figures.top1 == float(reranked[0] == student[0])
+
+
+def test_recall_never_falls_and_the_smallest_k_keeps_its_share() -> None:
+    found = report(pool=60)
+    by_k = {point.k: point.cross_encoder for point in found.recall}
+    values = [by_k[k] for k in sorted(by_k)]
+    assert values == sorted(values)
+    assert values[-1] == pytest.approx(1.0)
+    least = found.kept["cross_encoder"].share95
+    assert least is not None
+    assert all(by_k[k] < 0.95 for k in by_k if k < least)
+    assert all(by_k[k] >= 0.95 - 1e-9 for k in by_k if k >= least)
+
+
+def test_the_teacher_is_the_cross_encoder_unless_the_final_order_is_asked_for() -> None:
+    alone, final = report(), report(teacher="final")
+    assert (alone.teacher, final.teacher) == ("cross_encoder", "final")
+    assert alone.kept == final.kept  # both orders are in either report
+    assert final.agreement.tau.mean > alone.agreement.tau.mean  # it holds the student's own score
+    assert report(teacher="final", stage1_weight=0.0).agreement == report(stage1_weight=0.0).agreement
+
+
+def test_without_judgments_nothing_claims_to_be_judged() -> None:
+    found = report()
+    assert found.judged is None
+    assert "two_stage_ndcg" not in found.kept
+    assert any("Without judgments" in note for note in found.notes)
+
+
+def test_with_judgments_quality_weights_and_depth_are_judged() -> None:
+    data = corpus()
+    scorer = WordScorer()
+    # What the cross-encoder puts first is relevant: it must come out perfect, and the advice must follow it.
+    best = {
+        q: max(data["documents"], key=lambda d, text=text: scorer.score(text, data["documents"][d]))
+        for q, text in data["queries"].items()
+    }
+    qrels = {q: {d: 1} for q, d in best.items()}
+    found = report(data | {"qrels": qrels}, pool=60, candidates=60)
+    assert found.judged is not None
+    assert found.judged.cross_encoder.mean == pytest.approx(1.0)
+    assert found.judged.recommended_weight < found.stage1_weight
+    assert found.judged.first_stage.mean == pytest.approx(found.depths[0].ndcg)
+    assert found.judged.two_stage.mean == pytest.approx(found.depths[-1].ndcg)
+    assert [query.judged_first_stage is None for query in found.per_query] == [False] * 8
+    wrong = report(data | {"qrels": {q: {f"d{i}": 1 for i in range(60) if f"d{i}" != best[q]} for q in best}}, pool=60)
+    assert any("worse than the bi-encoder" in note for note in wrong.notes)
+
+
+def test_the_pool_bounds_what_is_seen_and_the_report_says_so() -> None:
+    assert any("upper bound" in note for note in report(pool=30).notes)
+    assert not any("upper bound" in note for note in report(exhaustive=True).notes)
+
+
+def test_fewer_documents_than_the_pool_and_than_ten() -> None:
+    found = report(corpus(documents=7), pool=1000, candidates=100)
+    assert (found.pool, found.candidates, found.exhaustive) == (7, 7, True)
+    assert found.agreement.top10.mean is None
+    assert any("fewer than the pool" in note for note in found.notes)
+    assert found.recall[-1].cross_encoder == pytest.approx(1.0)
+
+
+def test_one_document_has_no_order() -> None:
+    found = report(corpus(documents=1))
+    assert found.agreement.tau.mean is None
+    assert found.recommended_candidates is None
+    json.loads(found.to_json())
+
+
+def test_one_query_is_reported_as_such() -> None:
+    found = report(corpus(queries=1))
+    assert found.queries == 1
+    assert found.agreement.tau.low == found.agreement.tau.high == found.agreement.tau.mean
+    assert any(note.startswith("One query") for note in found.notes)
+
+
+@pytest.mark.parametrize("kind", ["documents", "queries"])
+def test_an_empty_data_set_is_refused(kind: str) -> None:
+    with pytest.raises(InputError, match=kind):
+        report(corpus() | {kind: {}})
+
+
+def test_a_constant_teacher_is_undefined_and_not_nan() -> None:
+    found = report(scorer=Constant())
+    values = json.loads(found.to_json(), parse_constant=lambda name: pytest.fail(f"{name} in the JSON"))
+    assert values["agreement"]["tau"] == dict.fromkeys(values["agreement"]["tau"]) | {"undefined": 8}
+    assert values["recall"] == []
+    assert values["worst"] == []
+    assert any("same score" in note for note in found.notes)
+    assert "–" in found.summary()
+
+
+def test_a_teacher_that_returns_nan_is_named_and_what_was_scored_before_is_kept(tmp_path: Path) -> None:
+    data = corpus(documents=400, queries=6)
+    order = load_dataset(data | {"qrels": {}}, judged=False)
+    asked = list(data["queries"].values())[-1]
+    scored = report(data, pool=300, exhaustive=True, cache_dir=tmp_path / "whole")
+    bad = data["documents"][scored.worst[0].student[-1].id]
+    with pytest.raises(InputError, match="finite") as error:
+        report(order, scorer=Broken(bad), exhaustive=True, cache_dir=tmp_path / "cache")
+    assert repr(bad)[:40] in str(error.value)
+    assert asked
+    log = tmp_path / "log"
+    mended = report(order, scorer=WordScorer(log), exhaustive=True, cache_dir=tmp_path / "cache")
+    assert mended.agreement == scored.agreement
+    assert len(log.read_text().splitlines()) <= 400 * 6
+
+
+def test_a_second_run_scores_nothing(tmp_path: Path) -> None:
+    first = report(cache_dir=tmp_path)
+    scorer = WordScorer()
+    assert report(scorer=scorer, cache_dir=tmp_path).to_json() == first.to_json()
+    assert scorer.calls == 0
+
+
+def test_a_kill_costs_at_most_the_batch_it_fell_into(tmp_path: Path) -> None:
+    cache, logs = tmp_path / "cache", [tmp_path / "killed", tmp_path / "resumed", tmp_path / "unbroken"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+
+    def run(folder: Path, log: Path, dies_at: int) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, word_models.__file__, str(folder), str(log), str(dies_at)]
+        return subprocess.run(command, capture_output=True, text=True, env=environment)
+
+    killed = run(cache, logs[0], 3)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    resumed, unbroken = run(cache, logs[1], 0), run(tmp_path / "other", logs[2], 0)
+    assert resumed.returncode == unbroken.returncode == 0, resumed.stderr + unbroken.stderr
+    assert resumed.stdout == unbroken.stdout
+    before, after, whole = (log.read_text().splitlines() for log in logs)
+    assert len(before) == 2 * 512  # two batches were acknowledged before the third was killed
+    assert len(whole) == len(set(whole)) == 6 * 300
+    assert sorted(before + after) == sorted(whole)  # no pair twice, none missing
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"queries": 0}, "queries"),
+        ({"pool": 0}, "pool"),
+        ({"candidates": True}, "candidates"),
+        ({"teacher": "me"}, "teacher"),
+        ({"stage1_weight": 1.5}, "stage1_weight"),
+        ({"teacher": "final", "stage1_weight": 1.0}, "student's own"),
+    ],
+)
+def test_options_that_make_no_sense(options: dict, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        report(**options)
+
+
+def test_exhaustive_says_what_it_costs_before_it_starts(capsys: pytest.CaptureFixture[str]) -> None:
+    class Asks(WordScorer):
+        def predict(self, pairs):
+            if len(pairs) > 100:
+                said.append(capsys.readouterr().err)
+            return super().predict(pairs)
+
+    said: list[str] = []
+    report(scorer=Asks(), exhaustive=True, timing=True)
+    assert f"at most {60 * 8:,} pairs, about " in said[0]
+
+
+def test_real_models_in_a_beir_folder_without_judgments(
+    tmp_path: Path, bi_encoder: BiEncoder, cross_encoder: CrossEncoder
+) -> None:
+    folder = write_beir(tmp_path / "toy")
+    (folder / "qrels" / "test.tsv").unlink()
+    found = gap_report(bi_encoder, cross_encoder, folder, cache_dir=tmp_path / "cache", show_progress=False)
+    assert (found.queries, found.documents, found.pool, found.judged) == (3, 5, 5, None)
+    assert found.units == {"student": "cosine", "teacher": "logit"}
+    assert found.timing is not None
+    assert len(found.budgets) == 3
+    assert "Recommended candidates" in found.summary()
