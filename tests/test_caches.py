@@ -160,3 +160,13 @@ def test_a_million_pairs_are_looked_up_in_parts(tmp_path: Path, monkeypatch: pyt
     with ScoreCache(tmp_path) as cache:
         assert cache.score("f", pairs, teacher).tolist() == [1 - i % 5 for i in range(11)]
     assert sum(map(len, teacher.calls)) == 5
+
+
+def test_a_vector_that_isnt_finite_is_named_and_not_kept(tmp_path: Path) -> None:
+    def encode(texts):
+        return np.array([[np.nan if text == "bad" else 1.0, 2.0] for text in texts], dtype=np.float32)
+
+    with VectorCache(tmp_path) as cache:
+        with pytest.raises(InputError, match="'bad'"):
+            cache.encode("f", ["one", "two", "bad", "three"], encode, batch_size=2)
+        assert len(cache) == 2  # the batch before

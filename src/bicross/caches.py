@@ -151,6 +151,9 @@ class VectorCache(_Rows):
 
         Returns:
             float32. **Shape:** (len(texts), dimension).
+
+        Raises:
+            InputError: The encoder returned NaN or infinity; names the text. Earlier batches are kept.
         """
         keys = [_key(fingerprint, text) for text in texts]
         found = self._read(list(dict.fromkeys(keys)))
@@ -159,6 +162,12 @@ class VectorCache(_Rows):
             for start in range(0, len(missing), batch_size):
                 batch = missing[start : start + batch_size]
                 vectors = np.asarray(encode([texts[position] for _, position in batch]), dtype=np.float32)
+                if not (fine := np.isfinite(vectors).reshape(len(vectors), -1).all(axis=1)).all():
+                    text = texts[batch[int(np.argmin(fine))][1]]
+                    raise InputError(
+                        f"A vector must be finite, got NaN or infinity for text {text!r:.80}. Nothing of this batch "
+                        "was kept; mend the encoder and run again."
+                    )
                 new = {key: vector for (key, _), vector in zip(batch, vectors, strict=True)}
                 self._write(new)
                 found |= new

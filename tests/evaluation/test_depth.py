@@ -77,7 +77,9 @@ def test_the_line_through_timed_calls(timed: list[tuple[int, float]], line: tupl
 def test_timing_scores_each_size_for_each_query_and_warms_up_first() -> None:
     calls: list[int] = []
     found: list[str] = []
-    pace = timing.time_stages(found.append, lambda pairs: calls.append(len(pairs)), ["a", "b"], [["x"] * 20, ["y"] * 20])
+    pace = timing.time_stages(
+        found.append, lambda pairs: calls.append(len(pairs)), ["a", "b"], [["x"] * 20, ["y"] * 20]
+    )
     assert calls == [1, 1, 1, 10, 10, 20, 20]
     assert found == ["a", "a", "b"]
     assert [pairs for pairs, _ in pace.timed] == [1, 10, 20]

@@ -10,7 +10,7 @@ import numpy as np
 from bicross.evaluation.agreement import CUT, Doubles
 
 if TYPE_CHECKING:
-    from bicross.evaluation.findings import GapReport, Kept
+    from bicross.evaluation.findings import Distribution, GapReport, Kept
 
 _LATE = 0.5
 """A top 10 that needs more of the pool than this share may well go on behind it."""
@@ -54,29 +54,29 @@ def notes_on(report: GapReport, wanted: int) -> list[str]:
         report: All of it but the notes.
         wanted: The pool that was asked for.
     """
-    notes = []
-    if report.exhaustive:
+    setting, notes = report.setting, []
+    if setting.exhaustive:
         notes.append("Every document was scored for every query: the recall is that within the whole corpus.")
     else:
         notes.append(
-            f"The teacher saw the bi-encoder's first {report.pool:,} of {report.documents:,} documents. What it would "
-            "prefer among the others isn't counted: the recall is an upper bound of that within the whole corpus."
+            f"The teacher saw the bi-encoder's first {setting.pool:,} of {setting.documents:,} documents. What it "
+            "would prefer among the others isn't counted: the recall is an upper bound of that within the whole corpus."
         )
-    if report.pool < wanted and not (report.exhaustive and report.pool > wanted):
-        notes.append(f"The corpus holds {report.documents:,} documents, fewer than the pool of {wanted:,} asked for.")
-    if report.pool <= CUT:
-        notes.append(f"With {report.pool} candidates a top {CUT} says nothing: its overlap is undefined.")
-    if report.queries == 1:
+    if setting.pool < wanted and not (setting.exhaustive and setting.pool > wanted):
+        notes.append(f"The corpus holds {setting.documents:,} documents, fewer than the pool of {wanted:,} asked for.")
+    if setting.pool <= CUT:
+        notes.append(f"With {setting.pool} candidates a top {CUT} says nothing: its overlap is undefined.")
+    if setting.queries == 1:
         notes.append("One query: the figures are its own, and no interval can be given.")
     if undefined := report.agreement.tau.undefined:
         notes.append(
-            f"On {undefined} of {report.queries} queries one of the two models gives every candidate the same score. "
+            f"On {undefined} of {setting.queries} queries one of the two models gives every candidate the same score. "
             "There is no order to compare; they are left out of the means of agreement and recall."
         )
-    late = report.kept[report.teacher].share95
-    if late is not None and not report.exhaustive and late > _LATE * report.pool:
+    late = report.kept[setting.teacher].share95
+    if late is not None and not setting.exhaustive and late > _LATE * setting.pool:
         notes.append(
-            f"95 % of the teacher's top 10 needs the first {late:,} of {report.pool:,}: more of it may lie behind the "
+            f"95 % of the teacher's top 10 needs the first {late:,} of {setting.pool:,}: more of it may lie behind the "
             "pool. Take a larger pool, or exhaustive."
         )
     return [*notes, *_judgment_notes(report)]
@@ -85,17 +85,25 @@ def notes_on(report: GapReport, wanted: int) -> list[str]:
 def _judgment_notes(report: GapReport) -> list[str]:
     judged = report.judged
     if judged is None:
-        return ["Without judgments nothing here says who is right, the bi-encoder or its teacher: only where they differ."]
-    first, cross, both = judged.first_stage.mean, judged.cross_encoder.mean, judged.two_stage.mean
-    assert first is not None
-    assert cross is not None
-    assert both is not None
+        return [
+            "Without judgments nothing here says who is right, the bi-encoder or its teacher: only where they differ."
+        ]
     notes = []
-    if cross < first:
+    if (gain := judged.cross_encoder_gain).high is not None and gain.high < 0:
         notes.append(
-            f"By the judgments the cross-encoder alone (nDCG@10 {cross:.3f}) orders worse than the bi-encoder "
-            f"({first:.3f}): where they differ, the bi-encoder is right more often than its teacher."
+            f"By the judgments the cross-encoder alone orders worse than the bi-encoder ({_points(gain)} of nDCG@10): "
+            "where they differ, the bi-encoder is right more often than its teacher. Agreement with it is no merit."
         )
-    if both <= first:
-        notes.append(f"By the judgments both stages together ({both:.3f}) are no better than the first ({first:.3f}).")
+    if (gain := judged.two_stage_gain).low is not None and gain.low <= 0:
+        notes.append(
+            f"By the judgments both stages gain {_points(gain)} of nDCG@10 over the first alone: not surely more than "
+            "none on these queries."
+        )
     return notes
+
+
+def _points(gain: Distribution) -> str:
+    assert gain.mean is not None
+    assert gain.low is not None
+    assert gain.high is not None
+    return f"{gain.mean * 100:+.1f} points, {gain.low * 100:+.1f} to {gain.high * 100:+.1f},"

@@ -40,7 +40,7 @@ def kendall_tau(student: npt.ArrayLike, teacher: npt.ArrayLike) -> Doubles:
     Concordant less discordant pairs, over √((pairs − ties of one) · (pairs − ties of the other)): 1 for equal orders, 0
     for unrelated ones, −1 for reversed ones (Kendall 1945).
     """
-    from scipy.stats import kendalltau
+    from scipy.stats import kendalltau  # type: ignore[import-untyped]
 
     return _by_query(student, teacher, lambda s, t: float(kendalltau(s, t, variant="b").statistic))
 
@@ -154,8 +154,7 @@ def reliability(student: npt.ArrayLike, teacher: npt.ArrayLike, bins: int = 10) 
 
 def pooled_spearman(student: npt.ArrayLike, teacher: npt.ArrayLike) -> float | None:
     """Spearman's correlation over the candidates of all queries together; None where one of the two is constant."""
-    value = float(spearman(np.reshape(student, (1, -1)), np.reshape(teacher, (1, -1)))[0])
-    return None if np.isnan(value) else value
+    return known(float(spearman(np.reshape(student, (1, -1)), np.reshape(teacher, (1, -1)))[0]))
 
 
 def _by_query(student: npt.ArrayLike, teacher: npt.ArrayLike, measure: Callable[[Doubles, Doubles], float]) -> Doubles:
@@ -179,3 +178,8 @@ def _ideal(gained: Doubles, cut: int) -> Doubles:
 
 def _ratio(part: Doubles, whole: Doubles) -> Doubles:
     return np.asarray(part / np.where(whole > 0, whole, 1.0))
+
+
+def known(number: float) -> float | None:
+    """A number, or None in the place of NaN."""
+    return None if np.isnan(number) else float(number)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +12,7 @@ import numpy as np
 from bicross.evaluation.agreement import Bin, Doubles
 from bicross.evaluation.depth import Budget, DepthPoint, WeightPoint
 from bicross.evaluation.timing import Timing
+from bicross.evaluation.worst import WorstQuery
 
 Teacher = Literal["cross_encoder", "final"]
 """Whose order is the teacher's: the cross-encoder's alone, or the retriever's final one, the weighted sum."""
@@ -96,39 +96,6 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
-    """A document in one of two orders side by side.
-
-    Attributes:
-        id, title, text: The document; the text cut for reading.
-        rank: In this order, counted from 1.
-        other: In the other order.
-        score: **Unit:** that of this order's scores.
-        grade: Its judgment; None where there is none.
-    """
-
-    id: str
-    title: str
-    text: str
-    rank: int
-    other: int
-    score: float
-    grade: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class WorstQuery:
-    """A query on which the two orders differ most, with the best documents of both."""
-
-    id: str
-    text: str
-    tau: float | None
-    ndcg: float | None
-    student: list[Placed]
-    teacher: list[Placed]
-
-
-@dataclass(frozen=True, slots=True)
 class QueryFigures:
     """One query: agreement on its candidates, recall of the teacher's top 10, judged quality; None: undefined."""
 
@@ -145,12 +112,20 @@ class QueryFigures:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """nDCG@10 by the judgments at ``candidates``: the first stage, the cross-encoder's order alone, the final order."""
+    """nDCG@10 by the judgments, with ``candidates`` reranked.
 
-    queries: int
+    Attributes:
+        first_stage, cross_encoder, two_stage: The bi-encoder's order, the cross-encoder's alone, and the final one.
+        cross_encoder_gain, two_stage_gain: Of the last two over the first stage, query by query.
+        weights: Of the final order, over the first stage's weight.
+        recommended_weight, reason: The weight to take, and why.
+    """
+
     first_stage: Distribution
     cross_encoder: Distribution
     two_stage: Distribution
+    cross_encoder_gain: Distribution
+    two_stage_gain: Distribution
     weights: list[WeightPoint]
     recommended_weight: float
     reason: str
@@ -172,8 +147,8 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True)
-class GapReport:
-    """What `gap_report` found; write it with `to_html`, `to_json` or `summary`.
+class Setting:
+    """What was compared, and how.
 
     Attributes:
         name: The data set.
@@ -185,16 +160,8 @@ class GapReport:
         stage1_weight: Weight of the first stage in the final order.
         bi_encoder, cross_encoder: Names.
         fingerprints: Of both, as the caches know them.
-        units: Of the bi-encoder's similarity and of the teacher's scores.
+        units: Of the ``student``'s similarity and of the ``teacher``'s scores.
         seed: Of the sample and the intervals.
-        agreement, recall, kept, calibration, worst, per_query: The findings.
-        recommended_candidates: How many the first stage should hand to the second.
-        recommended_because: The reason.
-        depths: Quality over rerank depth.
-        timing: Milliseconds, measured here; None where they weren't asked for.
-        budgets: What 50, 150 and 500 ms buy; empty without ``timing``.
-        judged: Quality by the judgments; None without judgments.
-        notes: What a reader must know to read the figures right.
     """
 
     name: str
@@ -210,6 +177,31 @@ class GapReport:
     fingerprints: dict[str, str]
     units: dict[str, str]
     seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class GapReport:
+    """What `gap_report` found; write it with `to_html`, `to_json` or `summary`.
+
+    Attributes:
+        setting: What was compared.
+        agreement: Of the two orders on the candidates.
+        recall: Of the teacher's top 10 within the bi-encoder's first k; empty where it is undefined.
+        kept: The smallest k by name: ``cross_encoder`` and ``final`` (their top 10), and with judgments
+            ``two_stage_ndcg`` (of the best over the depths).
+        recommended_candidates: How many the first stage should hand to the second; None where nothing can be said.
+        recommended_because: The reason.
+        depths: Quality over rerank depth.
+        timing: Milliseconds, measured here; None where they weren't asked for.
+        budgets: What 50, 150 and 500 ms buy; empty without ``timing``.
+        judged: Quality by the judgments; None without judgments.
+        calibration: Whether the similarity predicts the teacher's score.
+        worst: The queries on which the orders differ most.
+        per_query: Figures of every query.
+        notes: What a reader must know to read the figures right.
+    """
+
+    setting: Setting
     agreement: Agreement
     recall: list[RecallPoint]
     kept: dict[str, Kept]
@@ -250,8 +242,3 @@ class GapReport:
         from bicross.evaluation.terminal import as_text
 
         return as_text(self)
-
-
-def value(number: float) -> float | None:
-    """A number, or None in the place of NaN."""
-    return None if math.isnan(number) else float(number)

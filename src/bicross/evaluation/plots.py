@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from bicross.errors import MissingExtraError
 
@@ -17,7 +17,7 @@ INK, MUTED, GRID, ONE, TWO = "#010101", "#020202", "#030303", "#040404", "#05050
 _COLOURS = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--grid)", ONE: "var(--one)", TWO: "var(--two)"}
 _SIZE = (5.2, 3.4)
 """Inches of 72 units: the text keeps its size on a telephone 390 pixels wide."""
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "bicross",
     "text.parse_math": False,
@@ -42,7 +42,7 @@ _STYLE = {
 
 
 class Plot:
-    """One plot; `svg` gives its markup.
+    """One plot: drawn inside a ``with``, after which `svg` is its markup.
 
     Args:
         name: Unique on the page; letters and digits.
@@ -53,15 +53,29 @@ class Plot:
     """
 
     def __init__(self, name: str, title: str) -> None:
+        self._name, self._title = name, title
+        self.svg = ""
+
+    def __enter__(self) -> Self:
         try:
             import matplotlib as mpl
             from matplotlib.figure import Figure
         except ImportError as error:
             raise MissingExtraError('A page with plots needs matplotlib: pip install "bicross[evaluation]"') from error
-        self._name, self._title = name, title
-        with mpl.rc_context(_STYLE):
-            self._figure = Figure(figsize=_SIZE, layout="constrained")
-            self.axes: Axes = self._figure.subplots()
+        self._style = mpl.rc_context(_STYLE)
+        self._style.__enter__()
+        self._figure = Figure(figsize=_SIZE, layout="constrained")
+        self.axes: Axes = self._figure.subplots()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                out = io.StringIO()
+                self._figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+                self.svg = _themed(out.getvalue(), self._name, self._title)
+        finally:
+            self._style.__exit__(None, None, None)
 
     def labels(self, x: str, y: str) -> None:
         """Name both axes."""
@@ -74,22 +88,11 @@ class Plot:
 
     def top_axis(self, ticks: Sequence[int], names: Sequence[str], label: str) -> None:
         """A second axis above, whose ticks say something else of the same places."""
-        import matplotlib as mpl
-
-        with mpl.rc_context(_STYLE | {"axes.grid": False, "axes.spines.top": True}):
-            above = self.axes.twiny()
-            count_axis(above, ticks, names, from_zero=True)
-            above.set_xlim(self.axes.get_xlim())
-            above.set_xlabel(label)
-
-    def svg(self) -> str:
-        """The markup, with a title, and ids that no other plot of the page has."""
-        import matplotlib as mpl
-
-        out = io.StringIO()
-        with mpl.rc_context(_STYLE):
-            self._figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-        return _themed(out.getvalue(), self._name, self._title)
+        above = self.axes.twiny()
+        above.grid(False)
+        above.spines["top"].set_visible(True)
+        count_axis(above, ticks, names, from_zero=True)
+        above.set_xlabel(label)
 
 
 def count_axis(axes: Axes, ticks: Sequence[int], names: Sequence[str], *, from_zero: bool) -> None:

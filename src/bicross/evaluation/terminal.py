@@ -10,6 +10,7 @@ from bicross.evaluation.page import TEACHERS, milliseconds, number, percent
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from bicross.evaluation.depth import Budget
     from bicross.evaluation.findings import Distribution, GapReport
 
 _WIDTH = 100
@@ -30,27 +31,30 @@ def print_summary(report: GapReport, out: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    scope = "all documents" if report.exhaustive else f"the first {report.pool:,}"
-    out.print(Text(f"Gap report: {report.name}", style="bold"))
+    setting = report.setting
+    scope = "all documents" if setting.exhaustive else f"the first {setting.pool:,}"
+    out.print(Text(f"Gap report: {setting.name}", style="bold"))
     out.print(
-        f"{report.bi_encoder} against {report.cross_encoder}; {report.queries} queries, {scope} of "
-        f"{report.documents:,} scored. Teacher: {TEACHERS[report.teacher]}.\n",
+        f"Bi-encoder {setting.bi_encoder}, cross-encoder {setting.cross_encoder}; {setting.queries} queries, {scope} "
+        f"of {setting.documents:,} scored. Teacher: {TEACHERS[setting.teacher]}.\n",
         markup=False,
     )
     agreement = report.agreement
-    table = Table(title=f"agreement on the first {report.candidates}", title_justify="left")
+    table = Table(title=f"agreement on the first {report.setting.candidates}", title_justify="left")
     for column in ("measure", "mean", "95 % interval", "chance"):
         table.add_column(column, justify="left" if column == "measure" else "right")
     table.add_row("Kendall's tau-b", *_spread(agreement.tau), number(0.0))
     table.add_row("nDCG@10, teacher's gains", *_spread(agreement.ndcg), number(agreement.ndcg_by_chance))
-    table.add_row("top 1 is the same", *_spread(agreement.top1), number(1 / report.candidates))
-    table.add_row("shared top 10", *_spread(agreement.top10), number(min(10 / report.candidates, 1.0)))
+    table.add_row("top 1 is the same", *_spread(agreement.top1), number(1 / report.setting.candidates))
+    table.add_row("shared top 10", *_spread(agreement.top10), number(min(10 / report.setting.candidates, 1.0)))
     out.print(table)
-    recalls = {point.k: getattr(point, report.teacher) for point in report.recall}
+    recalls = {point.k: getattr(point, report.setting.teacher) for point in report.recall}
     shown = [f"{k:,}: {percent(recalls[k])}" for k in (10, 20, 50, 100, 200, 500, 1000) if k in recalls]
     if shown:
         out.print(f"Recall of the teacher's top 10 in the bi-encoder's first … {', '.join(shown)}", markup=False)
     out.print(_depths(report))
+    if report.budgets:
+        out.print(f"A query may take … {'; '.join(_bought(budget) for budget in report.budgets)}.", markup=False)
     calibration = report.calibration
     out.print(
         f"Similarity and teacher's score, Spearman: {number(calibration.pooled)} over all, "
@@ -70,6 +74,13 @@ def _spread(values: Distribution) -> tuple[str, str]:
     return number(values.mean), interval
 
 
+def _bought(budget: Budget) -> str:
+    if budget.depth is None:
+        return f"{milliseconds(budget.milliseconds)}: the first stage alone takes longer"
+    quality = f"nearness {number(budget.agreement)}" if budget.ndcg is None else f"nDCG@10 {number(budget.ndcg)}"
+    return f"{milliseconds(budget.milliseconds)}: {budget.depth:,} reranked, {quality}"
+
+
 def _depths(report: GapReport) -> object:
     from rich.table import Table
 
@@ -79,11 +90,6 @@ def _depths(report: GapReport) -> object:
     for name in names:
         table.add_column(name, justify="right")
     rows = [(f"{p.depth:,}", milliseconds(p.milliseconds), p.ndcg, p.agreement) for p in report.depths]
-    for budget in report.budgets:
-        depth = "first stage too slow" if budget.depth is None else f"{budget.depth:,}"
-        rows.append((f"{depth} in", f"{budget.milliseconds:,.0f} ms", budget.ndcg, budget.agreement))
-    for index, (depth, spent, ndcg, nearness) in enumerate(rows):
-        if index == len(report.depths):
-            table.add_section()
+    for depth, spent, ndcg, nearness in rows:
         table.add_row(depth, *([spent] if timed else []), *([number(ndcg)] if judged else []), number(nearness))
     return table

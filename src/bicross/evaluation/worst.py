@@ -2,17 +2,51 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
-from bicross.evaluation.agreement import Doubles, best_first
+from bicross.evaluation.agreement import Doubles, best_first, known
 from bicross.evaluation.datasets import Dataset
-from bicross.evaluation.findings import Placed, WorstQuery, value
 
 _QUERIES = 6
 _DOCUMENTS = 5
 _QUERY_LENGTH = 400
 _TEXT_LENGTH = 220
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A document in one of two orders side by side.
+
+    Attributes:
+        id, title, text: The document; the text cut for reading.
+        rank: In this order, counted from 1.
+        other: In the other order.
+        score: **Unit:** that of this order's scores.
+        grade: Its judgment; None where there is none.
+    """
+
+    id: str
+    title: str
+    text: str
+    rank: int
+    other: int
+    score: float
+    grade: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorstQuery:
+    """A query on which the two orders differ most, with the best documents of both."""
+
+    id: str
+    text: str
+    tau: float | None
+    ndcg: float | None
+    student: list[Placed]
+    teacher: list[Placed]
 
 
 def worst_queries(
@@ -41,8 +75,8 @@ def worst_queries(
             WorstQuery(
                 id=queries[row],
                 text=cut(data.queries[queries[row]], _QUERY_LENGTH),
-                tau=value(float(by_query["tau"][row])),
-                ndcg=value(float(by_query["ndcg"][row])),
+                tau=known(float(by_query["tau"][row])),
+                ndcg=known(float(by_query["ndcg"][row])),
                 student=_best(data, queries[row], document_ids, np.asarray(student)[row], own, other),
                 teacher=_best(data, queries[row], document_ids, teacher[row], other, own),
             )
