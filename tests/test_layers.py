@@ -14,7 +14,22 @@ ENCODING = BASE | {"encoding"}
 STORES = BASE | {"stores", "caches"}
 SPARSE = ENCODING | {"sparse"}
 MODELS = ENCODING | {"bi_encoder", "cross_encoder"}
-RETRIEVER = MODELS | STORES | SPARSE | {"ranking", "second_stage", "indexing", "retriever", "checking", "adopting"}
+RETRIEVER = (
+    MODELS
+    | STORES
+    | SPARSE
+    | {
+        "ranking",
+        "first_stage",
+        "second_stage",
+        "fusion",
+        "sparse_sync",
+        "indexing",
+        "retriever",
+        "checking",
+        "adopting",
+    }
+)
 EVALUATION = RETRIEVER | {"evaluation"}
 DISTILLATION = EVALUATION | {"distillation"}
 READERS = ENCODING | {"readers"}
@@ -37,6 +52,10 @@ MAY_IMPORT = {
     "bi_encoder": MODELS,
     "cross_encoder": MODELS,
     "second_stage": MODELS | {"ranking"},
+    "first_stage": RETRIEVER,
+    "fusion": BASE,
+    "sparse_leg": BASE | STORES | SPARSE,
+    "sparse_sync": BASE | STORES | SPARSE | {"sparse_leg"},
     "indexing": RETRIEVER,
     "checking": RETRIEVER,
     "adopting": RETRIEVER,

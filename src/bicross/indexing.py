@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -19,9 +19,10 @@ from bicross.stores import Store
 from bicross.stores.batches import JSON_BYTES_PER_NUMBER, size_of
 from bicross.stores.inputs import check_passages
 from bicross.stores.schema import Stamp, payload_of, stamp_in
-from bicross.types import Encoder, Floats, IndexReport, Passage, derive_id
+from bicross.types import Encoder, Floats, IndexReport, Passage, SparseVector, derive_id
 
 T = TypeVar("T")
+EncodeSparse = Callable[[Sequence[str]], list[SparseVector]]
 
 _ACKNOWLEDGED = 512
 """Passages that are encoded and written together: a kill costs two such batches at most."""
@@ -154,7 +155,12 @@ def _document_of(passage: Passage) -> str:
 
 
 def carry_out(
-    store: Store, bi_encoder: Encoder, plan: Plan, source: str | None, show_progress: bool | None
+    store: Store,
+    bi_encoder: Encoder,
+    plan: Plan,
+    source: str | None,
+    show_progress: bool | None,
+    encode_sparse: EncodeSparse | None = None,
 ) -> IndexReport:
     """Encode and write what differs, in acknowledged batches; delete what the source lost, last.
 
@@ -174,7 +180,7 @@ def carry_out(
                 truncated += int(np.count_nonzero(cut))
             else:
                 vectors = bi_encoder.encode_document(texts)
-            hand_over(partial(_write, store, part, vectors, source, advance))
+            hand_over(partial(_write, store, part, vectors, encode_sparse, source, advance))
     for part in _parts(plan.moved, _COMPARED):
         store.set_payload(part, sync=source)
     for gone in _parts(plan.missing, _COMPARED):
@@ -204,8 +210,16 @@ def carry_out(
     )
 
 
-def _write(store: Store, part: Sequence[Passage], vectors: Floats, source: str | None, advance: Advance) -> None:
-    store.upsert(part, vectors, sync=source)
+def _write(
+    store: Store,
+    part: Sequence[Passage],
+    vectors: Floats,
+    encode_sparse: EncodeSparse | None,
+    source: str | None,
+    advance: Advance,
+) -> None:
+    sparse = None if encode_sparse is None else encode_sparse([passage.full_text for passage in part])
+    store.upsert(part, vectors, sparse, sync=source)
     store.flush()
     advance(len(part))
 

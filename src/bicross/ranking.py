@@ -100,9 +100,27 @@ def marginal_relevance(query: npt.ArrayLike, documents: npt.ArrayLike, top_k: in
     rows = np.asarray(documents, dtype=np.float64)
     if len(rows) == 0:
         return []
-    rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
     sought = np.asarray(query, dtype=np.float64)
-    relevance = rows @ (sought / max(float(np.linalg.norm(sought)), 1e-12))
+    relevance = _unit(rows) @ (sought / max(float(np.linalg.norm(sought)), 1e-12))
+    return diverse(relevance, rows, top_k, weight)
+
+
+def diverse(relevance: npt.ArrayLike, documents: npt.ArrayLike, top_k: int, weight: float) -> list[int]:
+    """`marginal_relevance` with any measure of relevance in the place of the cosine with the query.
+
+    Args:
+        relevance: **Shape:** (n,).
+        documents: **Shape:** (n, dimension).
+        top_k: How many to choose at most.
+        weight: Of the relevance, from 0 to 1.
+
+    >>> diverse([1.0, 0.9, 0.2], [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], 3, 0.5)
+    [0, 2, 1]
+    """
+    relevance = np.asarray(relevance, dtype=np.float64)
+    rows = _unit(np.asarray(documents, dtype=np.float64))
+    if len(rows) == 0:
+        return []
     chosen = [int(np.argmax(relevance))]
     nearest = rows @ rows[chosen[0]]
     while len(chosen) < min(top_k, len(rows)):
@@ -111,6 +129,10 @@ def marginal_relevance(query: npt.ArrayLike, documents: npt.ArrayLike, top_k: in
         chosen.append(int(np.argmax(value)))
         nearest = np.maximum(nearest, rows @ rows[chosen[-1]])
     return chosen
+
+
+def _unit(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
 
 
 def scaled(score: float, distance: str) -> float:

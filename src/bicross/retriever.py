@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bicross.adopting import verify_unrecorded
-from bicross.bi_encoder import BiEncoder
 from bicross.encoding.tokenizer import check_text
-from bicross.errors import ConfigurationError, InputError, TruncationWarning
-from bicross.indexing import carry_out, compare, prepare, prepare_added
+from bicross.errors import ConfigurationError, InputError
+from bicross.first_stage import FirstStage
+from bicross.indexing import Incoming, Plan, carry_out, compare, prepare, prepare_added
 from bicross.progress import announce
 from bicross.second_stage import Reranked, SecondStage, check_weight, span
+from bicross.sparse_sync import warn_of_missing
 from bicross.stores import Store
-from bicross.stores.grouping import Grouping, joined
-from bicross.stores.schema import DISTANCES, Header
-from bicross.types import Encoder, Floats, Hit, IndexReport, Observer, Passage, Scorer, SearchResult
+from bicross.stores.grouping import Grouping
+from bicross.types import Encoder, Hit, IndexReport, Observer, Passage, Scorer, SearchResult, SparseEncoder
 
 Filter = Mapping[str, Any]
 
@@ -33,9 +31,15 @@ class TwoStageRetriever:
         bi_encoder: Finds; a `BiEncoder` or anything that satisfies `Encoder`.
         store: Holds the passages and their vectors.
         cross_encoder: Reorders; a `CrossEncoder`, anything that satisfies `Scorer`, or None for the first stage alone.
-        first_stage: "dense".
+        first_stage: "dense": by the bi-encoder's vectors. "bm25": by sparse vectors, BM25 unless another encoder is
+            given. "hybrid": by both, fused. A collection filled with one of the latter two serves all three.
         stage1_weight: Weight of the first stage's score in the final one, from 0 (the cross-encoder's alone) to 1 (the
             first stage's order). None: the weight that the cross-encoder carries, 0 where it carries none.
+        sparse_encoder: Makes the sparse vectors; anything that satisfies `SparseEncoder`. None: `BM25Encoder` for the
+            collection's language, English where it notes none.
+        fusion: How a hybrid first stage makes one ranking of two: "weighted", the weighted sum of z-scores, or "rrf",
+            reciprocal rank fusion.
+        sparse_weight: Share of the sparse search in the fused score, from 0 to 1.
 
     Raises:
         ConfigurationError: An argument that makes no sense.
@@ -49,16 +53,23 @@ class TwoStageRetriever:
         *,
         first_stage: str = "dense",
         stage1_weight: float | None = None,
+        sparse_encoder: SparseEncoder | None = None,
+        fusion: str = "weighted",
+        sparse_weight: float = 0.5,
     ) -> None:
-        if first_stage != "dense":
-            raise ConfigurationError(f"first_stage must be 'dense', got {first_stage!r}.")
+        self.first_stage = FirstStage(
+            bi_encoder,
+            store,
+            first_stage,
+            sparse_encoder=sparse_encoder,
+            fusion=fusion,
+            sparse_weight=sparse_weight,
+        )
         self.bi_encoder = bi_encoder
         self.store = store
         self.second_stage = SecondStage(cross_encoder, stage1_weight) if cross_encoder is not None else None
         if stage1_weight is not None:
             check_weight(stage1_weight)
-        self._dimension: int | None = getattr(bi_encoder, "dimension", None)
-        self._verified: Header | None = None
 
     @property
     def cross_encoder(self) -> Scorer | None:
@@ -78,6 +89,7 @@ class TwoStageRetriever:
         delete_missing: bool = False,
         force: bool = False,
         recreate: bool = False,
+        reweight: bool = False,
         optimize: bool = True,
         show_progress: bool | None = None,
     ) -> IndexReport:
@@ -93,24 +105,27 @@ class TwoStageRetriever:
             delete_missing: Remove passages of this source, and of no other, that aren't among `passages`.
             force: Delete, or recreate, also where the source is empty or wasn't read wholly.
             recreate: Remove the whole collection first, with the passages of every source.
+            reweight: Make all sparse vectors anew, also those of another sparse encoder; the dense ones stay.
             optimize: Build the approximate index at the end. Searches wait meanwhile.
             show_progress: None: on a terminal, once it takes more than two seconds.
 
         Raises:
             InputTypeError, InputError: Something that can't be indexed; names its position.
             ConfigurationError: `delete_missing` for a source that is empty or wasn't read wholly.
-            FingerprintMismatchError, DimensionMismatchError: Another model filled the collection.
+            FingerprintMismatchError, DimensionMismatchError: Other models filled the collection.
             StorageFullError: The disk is nearly full. What was acknowledged is there.
         """
+        if reweight and self.first_stage.sparse is None:
+            raise ConfigurationError("reweight is for first_stage='bm25' or 'hybrid'; got 'dense'. Leave it out.")
         if not isinstance(source, str) or not source:
             raise ConfigurationError(f"source must be a name, got {source!r}.")
         incoming = prepare(passages, source, delete_missing=delete_missing, force=force)
         if recreate:
             self._drop(incoming.passages, source, force)
         if incoming.passages or self.store.info() is not None:
-            self._bind()
+            self.first_stage.bind()
         plan = compare(self.store, incoming, source, delete_missing=delete_missing)
-        report = carry_out(self.store, self.bi_encoder, plan, source, show_progress)
+        report = self._carry_out(incoming, plan, source, show_progress, reweight)
         if optimize and (info := self.store.info()) is not None:
             if info.count - info.indexed_vectors_count > _ANNOUNCED:
                 announce(f"building the index over {info.count} passages; searches wait", show_progress)
@@ -135,10 +150,24 @@ class TwoStageRetriever:
         incoming = prepare_added(passages)
         if not incoming.passages:
             return IndexReport()
-        self._bind()
+        self.first_stage.bind()
         plan = compare(self.store, incoming, None, delete_missing=False)
-        report = carry_out(self.store, self.bi_encoder, plan, None, show_progress)
+        report = self._carry_out(incoming, plan, None, show_progress)
         return replace(report, duplicates=incoming.duplicates)
+
+    def _carry_out(
+        self, incoming: Incoming, plan: Plan, source: str | None, show_progress: bool | None, reweight: bool = False
+    ) -> IndexReport:
+        """Do what differs: on the dense side, and on the sparse one where the first stage has it."""
+        sparse = self.first_stage.sparse
+        if sparse is None:
+            report = carry_out(self.store, self.bi_encoder, plan, source, show_progress)
+            warn_of_missing(self.store.header(), report.encoded, self.store.collection)
+            return report
+        encode = sparse.begin([passage.full_text for passage, _ in incoming.passages.values()], reweight=reweight)
+        report = carry_out(self.store, self.bi_encoder, plan, source, show_progress, encode)
+        changed = source is not None and bool(report.encoded + report.deleted)
+        return replace(report, weighted=sparse.finish(changed=changed, show_progress=show_progress))
 
     def retrieve(
         self,
@@ -178,29 +207,20 @@ class TwoStageRetriever:
         observer: Observer | None,
     ) -> SearchResult:
         started = time.perf_counter()
-        self.verify()
+        stage = self.first_stage
+        stage.verify()
         with span(observer, "encode") as tags:
-            vector = self._encode_query(query, tags, observer is not None)
+            sought = stage.encode(query, tags, observed=observer is not None)
         encoded = time.perf_counter()
         with span(observer, "retrieve") as tags:
-            hits = self._nearest(vector, top_k, candidates, filter, grouping)
+            if grouping is None:
+                hits = stage.find(sought, max(top_k, candidates), filter)
+            else:
+                hits = stage.find_documents(sought, top_k, candidates, filter, grouping)
             tags.update(collection=self.store.collection, top_k=max(top_k, candidates), hits=len(hits))
         ended = time.perf_counter()
         milliseconds = {"encode": (encoded - started) * 1e3, "retrieve": (ended - encoded) * 1e3, "rerank": 0.0}
         return SearchResult(tuple(hits), 0, milliseconds)
-
-    def _nearest(
-        self, vector: Floats, top_k: int, candidates: int, filter: Filter | None, grouping: Grouping | None
-    ) -> list[Hit]:
-        """The nearest passages; where they are of fewer than `top_k` documents, the best ones of others behind them."""
-        if grouping is None:
-            return self.store.search(vector, top_k=max(top_k, candidates), filter=filter)
-        hits: list[Hit] = []
-        if candidates:
-            hits = self.store.search(vector, top_k=candidates, filter=filter)
-            if len(hits) < candidates or grouping.count(hits) >= top_k:
-                return hits
-        return joined(hits, grouping.hits_of(self.store, vector, top_k, filter))
 
     def rerank(
         self,
@@ -303,22 +323,6 @@ class TwoStageRetriever:
             hits = [self._with_context(hit, context) for hit in hits]
         return SearchResult(tuple(hits), reranked.scored, milliseconds, unscored, reranked.truncated)
 
-    def _checked_dimension(self) -> int:
-        """The bi-encoder's dimension, once it is known that a store can compare its vectors.
-
-        Raises:
-            ConfigurationError: Its similarity is one that no store has.
-        """
-        name = getattr(self.bi_encoder, "similarity_name", "cosine")
-        if name not in DISTANCES:
-            raise ConfigurationError(
-                f"A store compares by {' or '.join(DISTANCES)}, got {self.bi_encoder!r}, which compares by {name!r}. "
-                "Use another bi-encoder."
-            )
-        if self._dimension is None:
-            self._dimension = int(self.bi_encoder.encode_document("dimension").shape[-1])
-        return self._dimension
-
     def _drop(self, incoming: Collection[str], source: str, force: bool) -> None:
         """Remove the collection, once there is something to put in its place and a model that can."""
         if not incoming and not force:
@@ -326,49 +330,18 @@ class TwoStageRetriever:
                 f"recreate needs passages to put in the place of the collection, got none of {source!r}. Check the "
                 "source, or pass force=True to empty the collection."
             )
-        self._checked_dimension()
+        self.first_stage.checked_dimension()
         self.bi_encoder.encode_document("does it work?")
         self.store.drop()
-
-    def _bind(self) -> None:
-        encoder = self.bi_encoder
-        self.store.bind(
-            dimension=self._checked_dimension(),
-            fingerprint=encoder.document_fingerprint,
-            model=getattr(encoder, "name", None),
-            revision=getattr(encoder, "revision", None),
-            distance=getattr(encoder, "similarity_name", "cosine"),
-        )
 
     def verify(self) -> None:
         """Refuse to search what another model filled; looked at again whenever the collection is another one.
 
         Raises:
             FingerprintMismatchError, DimensionMismatchError: Another model filled it.
+            StoreError: It has no sparse vectors, and the first stage needs them.
         """
-        header = self.store.header()
-        if header is None or header == self._verified:
-            return
-        if header.fingerprint is None:
-            verify_unrecorded(self.store, self.bi_encoder)
-        else:
-            self._bind()
-        self._verified = header
-
-    def _encode_query(self, query: str, tags: dict[str, Any], observed: bool) -> Floats:
-        encoder = self.bi_encoder
-        if not isinstance(encoder, BiEncoder):
-            return encoder.encode_query(query)
-        vector, cut = encoder.encode_query(query, return_truncation=True)
-        if observed:  # a fingerprint takes a look at every weight, once
-            tags.update(model=encoder.name, fingerprint=encoder.query_fingerprint, truncated=int(cut))
-        if cut:
-            warnings.warn(
-                f"The query was longer than the {encoder.max_length} tokens that the bi-encoder reads, and was cut.",
-                TruncationWarning,
-                stacklevel=4,
-            )
-        return vector
+        self.first_stage.verify()
 
     def _with_context(self, hit: Hit, context: int) -> Hit:
         meta = hit.passage.meta

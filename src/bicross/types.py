@@ -60,6 +60,21 @@ class Passage:
 
 
 @dataclass(frozen=True, slots=True)
+class Leg:
+    """What one of the searches of a hybrid first stage said of a hit.
+
+    Attributes:
+        name: ``dense`` or ``sparse``.
+        rank: Its rank there, counted from 1.
+        score: Its score there. Unit: the bi-encoder's similarity, or the dot product of the sparse vectors.
+    """
+
+    name: str
+    rank: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """A passage that was found.
 
@@ -67,11 +82,14 @@ class Hit:
         passage: The passage.
         score: What the hits are ordered by: ``rerank_score``, or its weighted sum with the first stage's score,
             where the hit was reranked; else ``stage1_score``.
-        stage1_score: The first stage's score. Unit: that of the bi-encoder's similarity (cosine or dot product).
+        stage1_score: The first stage's score. Unit: that of the bi-encoder's similarity (cosine or dot product); of a
+            sparse first stage the dot product, for example BM25; of a hybrid one that of its fusion, which compares
+            hits of one query alone.
         stage1_rank: The first stage's rank, counted from 1.
         rerank_score: The cross-encoder's own score (unit: its ``score_unit``), None where it didn't score the hit.
         context: The neighbouring passages of the same document, where they were asked for, the hit's own included.
         span: Character span, in ``passage.text``, of the cross-encoder's best window; None without windows.
+        legs: Which searches of a hybrid first stage found it, with its rank and score there; empty without fusion.
     """
 
     passage: Passage
@@ -81,6 +99,7 @@ class Hit:
     rerank_score: float | None = None
     context: tuple[Passage, ...] = ()
     span: tuple[int, int] | None = None
+    legs: tuple[Leg, ...] = ()
 
     @property
     def document_id(self) -> str:
@@ -148,6 +167,7 @@ class IndexReport:
         skipped: Not indexed, because they hold nothing but whitespace or their file couldn't be read.
         duplicates: Replaced by a later passage with the same id in the same call.
         encoded: Passages that the bi-encoder encoded (a change of meta alone needs none).
+        weighted: Passages that got a new sparse vector and kept their dense one.
     """
 
     new: int = 0
@@ -158,6 +178,7 @@ class IndexReport:
     skipped: int = 0
     duplicates: int = 0
     encoded: int = 0
+    weighted: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

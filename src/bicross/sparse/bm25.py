@@ -46,6 +46,7 @@ class BM25Encoder(TextEncoder):
         MissingExtraError: PyStemmer or mmh3 isn't installed (extra ``hybrid``).
     """
 
+    name = "bm25"
     idf = True
 
     def __init__(

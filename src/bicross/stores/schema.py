@@ -32,6 +32,7 @@ class SparseRecord:
         name: ``bm25``, or the name or folder of a model; None where the encoder has none.
         language: Language of BM25's stemmer.
         mean_length: Mean document length that BM25's weights were made with. **Unit:** terms.
+        measured: How many passages there were when it was measured last.
         state: ``ready``; ``reset``: those of another encoder have to go first; ``renew``: all have to be made anew,
             because the mean length has changed. The next sync does what is noted here, whatever killed the last one.
     """
@@ -41,6 +42,7 @@ class SparseRecord:
     name: str | None = None
     language: str | None = None
     mean_length: float | None = None
+    measured: int = 0
     state: str = "ready"
 
     @classmethod
@@ -60,6 +62,7 @@ class SparseRecord:
             or not isinstance(record.idf, bool)
             or not all(text is None or isinstance(text, str) for text in (record.name, record.language))
             or not (length is None or (isinstance(length, (int, float)) and length > 0))
+            or type(record.measured) is not int
             or record.state not in SPARSE_STATES
         ):
             raise ValueError("a value of the wrong type")
