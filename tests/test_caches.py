@@ -137,6 +137,16 @@ def test_no_pair_is_scored_twice(tmp_path: Path) -> None:
     assert teacher.calls == [[("ab", "c"), ("a", "bc")], [("abc", "")]]
 
 
+def test_what_is_known_is_told_from_what_is_not(tmp_path: Path) -> None:
+    with ScoreCache(tmp_path) as cache:
+        cache.score("f", [("a", "b")], lambda pairs: np.array([0.5], dtype=np.float32))
+        found = cache.find("f", [("a", "c"), ("a", "b"), ("a", "b")])
+        assert np.isnan(found[0])
+        assert found[1:].tolist() == [0.5, 0.5]
+        assert np.isnan(cache.find("g", [("a", "b")])).all()
+        assert cache.find("f", []).shape == (0,)
+
+
 def test_scores_before_an_error_are_kept_and_nan_never_is(tmp_path: Path) -> None:
     teacher = Teacher()
 

@@ -126,3 +126,23 @@ def test_a_checkpoint_may_carry_a_weight(tmp_path: Path, cross_encoder: CrossEnc
     again = CrossEncoder.load(tmp_path / "saved")
     assert again.stage1_weight == 0.4
     assert again.fingerprint == model.fingerprint
+
+
+LONG = "the red house near the river " * 12 + "a small dog sleeps under the tree " + "the old stone in the rain " * 12
+
+
+def test_one_window_with_the_most_of_the_query_is_scored(cross_encoder: CrossEncoder) -> None:
+    ranked = cross_encoder.rank("small dog", [LONG, "fish"], windows="best", window_tokens=16)
+    by_index = {item.index: item for item in ranked}
+    start, end = by_index[0].span or (0, 0)
+    assert "small dog" in LONG[start:end]
+    assert len(cross_encoder._lease.get().tokenizer.ids([LONG[start:end]])[0]) <= 16 + 8
+    assert by_index[1].span == (0, 4)
+    expected = cross_encoder.predict([("small dog", LONG[start:end]), ("small dog", "fish")])
+    np.testing.assert_allclose([by_index[0].score, by_index[1].score], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{"windows": "all"}, {"windows": 1}, {"windows": "best", "window_tokens": 0}])
+def test_windows_that_make_no_sense_are_refused(cross_encoder: CrossEncoder, options: dict) -> None:
+    with pytest.raises(ConfigurationError, match="must be"):
+        cross_encoder.rank(QUERY, TEXTS, **options)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from bicross import BiEncoder, CrossEncoder, ExactStore, IndexReport, Passage, QdrantStore, TwoStageRetriever
+from bicross.caches import ScoreCache
 from bicross.errors import (
     BicrossWarning,
     ConfigurationError,
@@ -19,7 +20,8 @@ from bicross.errors import (
     InputTypeError,
     TruncationWarning,
 )
-from bicross.types import Floats, Ranked
+from bicross.second_stage import SecondStage
+from bicross.types import Floats, Hit, Ranked
 from tiny_models import write_bi_encoder
 
 NAMES = [
@@ -447,6 +449,62 @@ def test_the_span_of_the_best_window_lies_in_the_text(bi_encoder: BiEncoder, cro
     hit = retriever.search("the cat", windows=True)[0]
     assert hit.span is not None
     assert 0 <= hit.span[0] < hit.span[1] <= len(text)
+
+
+def test_one_window_is_read_with_the_title_in_front(
+    bi_encoder: BiEncoder, cross_encoder: CrossEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "the red house near the river " * 12 + "a small dog sleeps " + "the old stone " * 12
+    stage = SecondStage(cross_encoder)
+    read: list[str] = []
+    predict = cross_encoder.predict
+    monkeypatch.setattr(
+        cross_encoder, "predict", lambda pairs, **options: read.extend(b for _, b in pairs) or predict(pairs, **options)
+    )
+    hits = [Hit(Passage(text, title="the sun"), 0.0), Hit(Passage("fish"), 0.0)]
+    found = stage.rerank("small dog", hits, windows="best", window_tokens=16).hits
+    span = next(hit.span for hit in found if hit.passage.title)
+    assert span is not None
+    window = text[span[0] : span[1]]
+    assert "small dog" in window
+    assert sorted(read) == sorted([f"the sun {window}", "fish"])
+    with pytest.raises(ConfigurationError, match="counts the tokens of a CrossEncoder"):
+        SecondStage(LengthScorer()).rerank("small dog", hits, windows="best")
+
+
+def test_what_was_scored_once_is_not_scored_again(bi_encoder: BiEncoder, tmp_path: Path) -> None:
+    scorer = LengthScorer()
+    retriever = TwoStageRetriever(bi_encoder, ExactStore(), scorer, score_cache=tmp_path / "cache")
+    retriever.index(PASSAGES)
+    first = retriever.search("the cat", top_k=14)
+    scored = scorer.scored
+    assert scored == 14
+    again = TwoStageRetriever(bi_encoder, retriever.store, scorer, score_cache=ScoreCache(tmp_path / "cache"))
+    assert again.search("the cat", top_k=14).hits == first.hits
+    assert scorer.scored == scored
+    again.search("a dog", top_k=14)
+    assert scorer.scored == 2 * scored
+
+
+def test_known_scores_cost_nothing_of_a_budget(
+    bi_encoder: BiEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(now=0.0)
+
+    class Slow(LengthScorer):
+        def predict(self, pairs: Sequence[tuple[str, str]], /) -> Floats:
+            clock.now += 0.02 * len(pairs)
+            return super().predict(pairs)
+
+    for module in ("bicross.second_stage", "bicross.retriever"):
+        monkeypatch.setattr(f"{module}.time", SimpleNamespace(perf_counter=lambda: clock.now))
+    retriever = TwoStageRetriever(bi_encoder, ExactStore(), Slow(), score_cache=tmp_path)
+    retriever.index(PASSAGES)
+    hits = retriever.retrieve("the cat", 14)
+    part = retriever.rerank("the cat", hits, budget_ms=150).reranked
+    assert 5 <= part <= 7
+    assert retriever.rerank("the cat", hits, budget_ms=150).reranked > part
+    assert retriever.rerank("the cat", hits, budget_ms=150).reranked == 14
 
 
 def test_every_stage_opens_a_span(bi_encoder: BiEncoder, cross_encoder: CrossEncoder) -> None:

@@ -188,6 +188,13 @@ class ScoreCache(_Rows):
 
     _kind = "score"
 
+    def find(self, fingerprint: str, pairs: Sequence[Pair]) -> Floats:
+        """Scores of the pairs that are in the cache, NaN for the others. **Shape:** (len(pairs),)."""
+        keys = [_key(fingerprint, *pair) for pair in pairs]
+        found = self._read(list(dict.fromkeys(keys)))
+        self.hits += len(found)
+        return np.array([found[key][0] if key in found else np.nan for key in keys], dtype=np.float32)
+
     def score(
         self,
         fingerprint: str,

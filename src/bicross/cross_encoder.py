@@ -22,11 +22,12 @@ from bicross.encoding.saving import save_cross_checkpoint
 from bicross.encoding.scoring import load_classifier, score_ids
 from bicross.encoding.specs import CrossCheckpoint
 from bicross.encoding.tokenizer import Ids, check_text, check_texts
+from bicross.encoding.windows import WINDOW_TOKENS, best_windows, check_windows
 from bicross.encoding.windows import windows as spans_of
 from bicross.errors import ConfigurationError, InputTypeError
 from bicross.overlap import ahead
 from bicross.progress import progress
-from bicross.types import Floats, Ranked, Scorer
+from bicross.types import Floats, Ranked, Scorer, Windows
 
 Mask = npt.NDArray[np.bool_]
 
@@ -207,7 +208,8 @@ class CrossEncoder(LoadedModel):
         texts: Sequence[str],
         top_k: int | None = None,
         *,
-        windows: bool = False,
+        windows: Windows = False,
+        window_tokens: int = WINDOW_TOKENS,
         prompt: str | None = None,
         activation: str | None = None,
         batch_tokens: int | None = None,
@@ -219,8 +221,10 @@ class CrossEncoder(LoadedModel):
             query: The query.
             texts: The texts.
             top_k: How many to return; None: all.
-            windows: Score long texts in overlapping windows instead of cutting them; the best window speaks for the
-                text (MaxP), and its character span is returned.
+            windows: True: score long texts in overlapping windows instead of cutting them; the best window speaks for
+                the text (MaxP). "best": score one window of each, the one that holds the most of the query; rare words
+                count more. The windows' character spans are returned.
+            window_tokens: Length of the one window of "best".
             prompt, activation, batch_tokens, show_progress: As in `predict`.
 
         Returns:
@@ -236,10 +240,14 @@ class CrossEncoder(LoadedModel):
             raise ConfigurationError(f"top_k must be a positive whole number, got {top_k!r}.")
         check_text(query, "query")
         texts = check_texts(texts)
-        spans: Sequence[tuple[int, int] | None] = [None] * len(texts)
-        if windows:
+        spans: Sequence[Any] = [None] * len(texts)
+        check_windows(windows, window_tokens)
+        if windows is True:
             scores, spans = self._best_windows(query, texts, prompt, activation, batch_tokens, show_progress)
         else:
+            if windows:
+                spans = self.windows_of(query, texts, window_tokens)
+                texts = [text[start:end] for text, (start, end) in zip(texts, spans, strict=True)]
             scores = self.predict(
                 [(query, text) for text in texts],
                 prompt=prompt,
@@ -249,6 +257,21 @@ class CrossEncoder(LoadedModel):
             )
         order = np.argsort(-scores, kind="stable")[:top_k]
         return [Ranked(int(i), float(scores[i]), spans[i]) for i in order]
+
+    def windows_of(self, query: str, texts: Sequence[str], tokens: int = WINDOW_TOKENS) -> list[tuple[int, int]]:
+        """The window of each text that holds the most of the query; a short text is its own window.
+
+        Words that few of the texts hold count more: a query's candidates are the collection in which a word is rare.
+
+        Args:
+            query: What is sought.
+            texts: The candidates.
+            tokens: Length of a window.
+
+        Returns:
+            **Unit:** characters.
+        """
+        return best_windows(self._lease.get().tokenizer, query, texts, tokens)
 
     def save(self, folder: str | os.PathLike[str]) -> Path:  # noqa: D102  # described by LoadedModel
         return save_cross_checkpoint(self.checkpoint, Path(folder), self.max_length)

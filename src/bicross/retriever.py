@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from bicross.caches import ScoreCache
 from bicross.encoding.tokenizer import check_text
+from bicross.encoding.windows import WINDOW_TOKENS
 from bicross.errors import ConfigurationError, InputError
 from bicross.first_stage import FirstStage
 from bicross.indexing import Incoming, Plan, carry_out, compare, prepare, prepare_added
@@ -16,7 +19,7 @@ from bicross.second_stage import Reranked, SecondStage, check_weight, span
 from bicross.sparse_sync import warn_of_missing
 from bicross.stores import Store
 from bicross.stores.grouping import Grouping
-from bicross.types import Encoder, Hit, IndexReport, Observer, Passage, Scorer, SearchResult, SparseEncoder
+from bicross.types import Encoder, Hit, IndexReport, Observer, Passage, Scorer, SearchResult, SparseEncoder, Windows
 
 Filter = Mapping[str, Any]
 
@@ -40,6 +43,8 @@ class TwoStageRetriever:
         fusion: How a hybrid first stage makes one ranking of two: "weighted", the weighted sum of z-scores, or "rrf",
             reciprocal rank fusion.
         sparse_weight: Share of the sparse search in the fused score, from 0 to 1.
+        score_cache: A `bicross.caches.ScoreCache`, or the folder of one: a candidate that was scored for the same query
+            once isn't again. `truncated` of a result counts what was scored now.
 
     Raises:
         ConfigurationError: An argument that makes no sense.
@@ -56,6 +61,7 @@ class TwoStageRetriever:
         sparse_encoder: SparseEncoder | None = None,
         fusion: str = "weighted",
         sparse_weight: float = 0.5,
+        score_cache: ScoreCache | str | os.PathLike[str] | None = None,
     ) -> None:
         self.first_stage = FirstStage(
             bi_encoder,
@@ -67,7 +73,9 @@ class TwoStageRetriever:
         )
         self.bi_encoder = bi_encoder
         self.store = store
-        self.second_stage = SecondStage(cross_encoder, stage1_weight) if cross_encoder is not None else None
+        self.second_stage: SecondStage | None = None
+        if cross_encoder is not None:
+            self.second_stage = SecondStage(cross_encoder, stage1_weight, score_cache=score_cache)
         if stage1_weight is not None:
             check_weight(stage1_weight)
 
@@ -229,7 +237,8 @@ class TwoStageRetriever:
         top_k: int | None = None,
         *,
         budget_ms: float | None = None,
-        windows: bool = False,
+        windows: Windows = False,
+        window_tokens: int = WINDOW_TOKENS,
         observer: Observer | None = None,
     ) -> SearchResult:
         """Reorder hits by the cross-encoder, or by its weighted sum with the first stage.
@@ -240,7 +249,10 @@ class TwoStageRetriever:
             top_k: How many to return; None: all.
             budget_ms: Score the best candidates first, in chunks, while time allows; the others keep the first stage's
                 order behind the scored ones. **Unit:** milliseconds.
-            windows: Score long passages in overlapping windows; the best one counts, and its span is in the hit.
+            windows: True: score long passages in overlapping windows; the best one counts. "best": score one window of
+                each, the one that holds the most of the query, with the title in front: quick. The window's span is in
+                the hit.
+            window_tokens: Length of the one window of "best".
             observer: Opens a tracing span for the stage.
         """
         _check_query(query)
@@ -251,7 +263,12 @@ class TwoStageRetriever:
         _check_budget(budget_ms)
         started = time.perf_counter()
         reranked = self.second_stage.rerank(
-            query, hits, deadline=_deadline(started, budget_ms), windows=windows, observer=observer
+            query,
+            hits,
+            deadline=_deadline(started, budget_ms),
+            windows=windows,
+            window_tokens=window_tokens,
+            observer=observer,
         )
         milliseconds = {"encode": 0.0, "retrieve": 0.0, "rerank": (time.perf_counter() - started) * 1e3}
         return SearchResult(tuple(reranked.hits[:top_k]), reranked.scored, milliseconds, truncated=reranked.truncated)
@@ -265,7 +282,8 @@ class TwoStageRetriever:
         filter: Filter | None = None,
         score_threshold: float | None = None,
         budget_ms: float | None = None,
-        windows: bool = False,
+        windows: Windows = False,
+        window_tokens: int = WINDOW_TOKENS,
         context: int = 0,
         group_by: str | None = None,
         group_size: int = 1,
@@ -282,7 +300,7 @@ class TwoStageRetriever:
                 reranked are left out and counted in the result.
             budget_ms: Time for the whole search; what the first stage leaves of it goes into reranking.
                 **Unit:** milliseconds.
-            windows: As in `rerank`.
+            windows, window_tokens: As in `rerank`.
             context: Also return this many passages before and behind each hit in its document.
             group_by: Search documents: only the best passages of each are returned. The name of the field whose value
                 the passages of a document share: ``"source_id"``, which splitters write, another field of meta,
@@ -314,7 +332,12 @@ class TwoStageRetriever:
         else:
             before = time.perf_counter()
             reranked = self.second_stage.rerank(
-                query, found.hits, deadline=_deadline(started, budget_ms), windows=windows, observer=observer
+                query,
+                found.hits,
+                deadline=_deadline(started, budget_ms),
+                windows=windows,
+                window_tokens=window_tokens,
+                observer=observer,
             )
             milliseconds["rerank"] = (time.perf_counter() - before) * 1e3
             hits, unscored = reranked.above(score_threshold)

@@ -6,13 +6,16 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol, overload, runtime_checkable
+from typing import Any, Literal, Protocol, overload, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 """A float32 array. Every place that uses it gives its shape."""
+
+Windows = bool | Literal["best"]
+"""How long passages are reranked: False: cut; True: in overlapping windows, of which the best counts; "best": one."""
 
 Observer = Callable[[str], AbstractContextManager[dict[str, Any]]]
 """Opens a span named ``encode``, ``retrieve`` or ``rerank``; what is put into its dict before it ends are its tags."""

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bicross.encoding.batching import pad, plan_batches
-from bicross.encoding.windows import windows
+from bicross.encoding.windows import overlap_spans, windows
 
 
 @given(st.lists(st.integers(0, 300), max_size=200), st.integers(1, 2_000))
@@ -37,3 +37,18 @@ def test_windows_cover_the_text_and_are_full(length: int, size: int, overlap: in
     assert spans[-1][1] == length
     assert all(end - start == min(size, length) for start, end in spans)
     assert all(after[0] <= before[1] for before, after in pairwise(spans))
+
+
+def test_a_rare_word_outweighs_a_common_one() -> None:
+    common, rare, other = 1, 2, 9
+    texts = [np.array([common, *[other] * 20, rare, *[other] * 5]), *[np.array([common, other])] * 5]
+    assert overlap_spans(np.array([common, rare]), texts, 4)[0] == (18, 22)
+
+
+@given(st.lists(st.integers(1, 5), max_size=60), st.integers(4, 20))
+def test_the_window_with_the_most_of_the_query_is_full_and_no_other_holds_more(ids: list[int], size: int) -> None:
+    query = np.array([1, 2])
+    ((start, end),) = overlap_spans(query, [np.array(ids, dtype=np.int32)], size)
+    assert end - start == min(size, len(ids))
+    spans = windows(len(ids), size, size - size // 4)
+    assert len({*ids[start:end]} & {1, 2}) == max(len({*ids[a:b]} & {1, 2}) for a, b in spans)

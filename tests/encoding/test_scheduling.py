@@ -78,6 +78,16 @@ def test_what_waits_for_one_model_becomes_one_batch(threads: ThreadPoolExecutor)
     assert sorted(map(len, model.batches)) == [1, 1, 10]
 
 
+def test_short_and_longer_requests_are_not_padded_to_one_length(threads: ThreadPoolExecutor) -> None:
+    scheduler, model = Scheduler(800), Model()
+    first = held(scheduler, model, threads)
+    others = [threads.submit(ask, scheduler, model, [float(i)], tokens=i) for i in (5, 30, 5, 30, 30, 5)]
+    eventually(lambda: len(scheduler._short) == 6)
+    model.go.release()
+    assert [each.result(10) for each in [first, *others]] == [[200.0], [10], [60], [10], [60], [60], [10]]
+    assert model.batches[1:] == [[30.0, 30.0, 30.0], [5.0, 5.0, 5.0]]
+
+
 def test_a_lone_request_waits_for_nobody() -> None:
     scheduler, model = Scheduler(800), Model()
     assert ask(scheduler, model, [1.0]) == [2.0]
@@ -85,13 +95,14 @@ def test_a_lone_request_waits_for_nobody() -> None:
 
 
 def test_a_shared_batch_keeps_to_the_budget(threads: ThreadPoolExecutor) -> None:
-    scheduler, model = Scheduler(80), Model()
+    scheduler, model = Scheduler(800), Model()
     first = held(scheduler, model, threads)
-    others = [threads.submit(ask, scheduler, model, [float(i)]) for i in range(12)]
+    others = [threads.submit(ask, scheduler, model, [float(i)] * 10) for i in range(12)]
     eventually(lambda: len(scheduler._short) == 12)
     model.go.release()
-    assert [each.result(10) for each in [first, *others]] == [[200.0], *([2.0 * i] for i in range(12))]
-    assert max(map(len, model.batches)) == 8
+    assert [each.result(10) for each in [first, *others]] == [[200.0], *([2.0 * i] * 10 for i in range(12))]
+    assert max(map(len, model.batches)) == 10
+    assert model.batches[8][0] == 7.0  # the eighth of the first turn's eight; four were left to the next
 
 
 def test_an_error_reaches_its_own_caller(threads: ThreadPoolExecutor) -> None:

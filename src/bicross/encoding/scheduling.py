@@ -157,13 +157,13 @@ class Scheduler:
         others = [] if call.alone else self._take_alike(call, budget)
         calls = [call, *others]
         try:
-            results = _compute([row for each in calls for row in each.rows], compute, width, budget, calls)
+            results = self._compute(calls, compute, width, budget)
         except BaseException as error:
             # Somebody's rows may have broken the batch: each caller computes its own, and gets its own error.
             self._give_back(others, alone=isinstance(error, Exception))
             if not others or not isinstance(error, Exception):
                 raise
-            return _compute(list(call.rows), compute, width, budget, [call])
+            return self._compute([call], compute, width, budget)
         start = len(call.rows)
         for other in others:
             other.results = results[start : start + len(other.rows)]
@@ -171,16 +171,24 @@ class Scheduler:
             other.signal.release()
         return results[: len(call.rows)]
 
+    def _compute(self, calls: Sequence[_Call], compute: Compute, width: int, budget: int) -> Floats:
+        rows = [row for call in calls for row in call.rows]
+        lengths = [length for call in calls for length in call.lengths]
+        results = np.empty((len(rows), width), dtype=np.float32)
+        # Queries of 8 and of 30 tokens in one batch would be padding for the most part.
+        for batch in plan_batches(lengths, min(budget, self.batch_tokens // _SHARE)):
+            results[batch] = compute([rows[i] for i in batch])
+        return results
+
     def _take_alike(self, call: _Call, budget: int) -> list[_Call]:
         taken: list[_Call] = []
-        count, longest = len(call.rows), max(call.lengths)
+        tokens = sum(call.lengths)
         with self._lock:
             for other in list(self._short):
                 if other.alone or other.key != call.key:
                     continue
-                longest = max(longest, *other.lengths)
-                count += len(other.rows)
-                if count * longest > budget:
+                tokens += sum(other.lengths)
+                if tokens > budget:
                     break
                 taken.append(other)
                 self._short.remove(other)
@@ -227,14 +235,6 @@ class Scheduler:
             if not call.gone:
                 return call
         return None
-
-
-def _compute(rows: list[Any], compute: Compute, width: int, budget: int, calls: Sequence[_Call]) -> Floats:
-    lengths = [length for call in calls for length in call.lengths]
-    results = np.empty((len(rows), width), dtype=np.float32)
-    for batch in plan_batches(lengths, budget):
-        results[batch] = compute([rows[i] for i in batch])
-    return results
 
 
 _schedulers: dict[str, Scheduler] = {}

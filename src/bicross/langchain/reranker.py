@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.cross_encoders import BaseCrossEncoder
@@ -54,8 +54,9 @@ class BicrossReranker(CrossFields, BaseDocumentCompressor):
     """Keep documents with at least this score; those that weren't scored are left out."""
     budget_ms: float | None = Field(default=None, ge=0)
     """Score the first documents first, while time allows. Unit: milliseconds."""
-    windows: bool = False
-    """Score long documents in overlapping windows; the best one counts, and its span is in ``metadata["span"]``."""
+    windows: bool | Literal["best"] = False
+    """True: score long documents in overlapping windows; the best one counts. "best": score one window of each, the one
+    that holds the most of the query. Its span is in ``metadata["span"]``."""
     title_key: str | None = None
     """Name of the metadata field that the model reads in front of the text."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from haystack import Document, component
 from haystack.utils import ComponentDevice, Secret
@@ -63,7 +63,7 @@ class BicrossRanker(Node):
         score_threshold: float | None = None,
         budget_ms: float | None = None,
         stage1_weight: float | None = None,
-        windows: bool = True,
+        windows: bool | Literal["best"] = True,
         backend: str = "auto",
         precision: str = "float32",
         revision: str | None = None,
@@ -89,7 +89,8 @@ class BicrossRanker(Node):
             them. **Unit:** milliseconds.
         :param stage1_weight: Weight of the Documents' own scores in the final ones, from 0 to 1. None: the weight that
             the model carries. 0 wherever a Document has no score.
-        :param windows: Score long Documents in overlapping windows; the best one counts (MaxP). False: cut them.
+        :param windows: True: score long Documents in overlapping windows; the best one counts (MaxP). "best": score
+            one window of each, the one that holds the most of the query: quick. False: cut them.
         :param backend: "auto" or "torch".
         :param precision: What the model computes in: "float32", "bfloat16", "float16" or "auto".
         :param revision: Branch, tag or commit on the hub.
@@ -135,7 +136,7 @@ class BicrossRanker(Node):
         score_threshold: float | None = None,
         budget_ms: float | None = None,
         stage1_weight: float | None = None,
-        windows: bool | None = None,
+        windows: bool | Literal["best"] | None = None,
     ) -> dict[str, Any]:
         """Reorder Documents. Every option that is given takes the place of the node's own for this run.
 
@@ -190,7 +191,7 @@ class BicrossRanker(Node):
         score_threshold: float | None = None,
         budget_ms: float | None = None,
         stage1_weight: float | None = None,
-        windows: bool | None = None,
+        windows: bool | Literal["best"] | None = None,
     ) -> dict[str, Any]:
         """Reorder Documents off the event loop; see `run`."""
         return await pool.computing(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from haystack import Document, component
 from haystack.document_stores.types import FilterPolicy, apply_filter_policy
@@ -51,7 +51,7 @@ class BicrossRetriever(Node):
         score_threshold: float | None = None,
         budget_ms: float | None = None,
         stage1_weight: float | None = None,
-        windows: bool = False,
+        windows: bool | Literal["best"] = False,
         group_by: str | None = None,
         group_size: int = 1,
         return_embedding: bool = False,
@@ -79,8 +79,8 @@ class BicrossRetriever(Node):
         :param budget_ms: Time for a search; reranks as deep as it allows. **Unit:** milliseconds.
         :param stage1_weight: Weight of the first stage's score in the final one, from 0 to 1. None: the weight that the
             cross-encoder carries.
-        :param windows: Score long Documents in overlapping windows; the best one counts, and its span is in
-            `meta["span"]`.
+        :param windows: True: score long Documents in overlapping windows; the best one counts. "best": score one
+            window of each, the one that holds the most of the query: quick. The window's span is in `meta["span"]`.
         :param group_by: Search whole documents over their pieces: the field of meta whose value the pieces share,
             "source_id" for what a splitter made. Only the best pieces of each are returned, `top_k` counts documents,
             and `meta["document_id"]` and `meta["document_span"]` say which characters of which document a piece is.
@@ -139,7 +139,7 @@ class BicrossRetriever(Node):
         candidates: int | None = None,
         score_threshold: float | None = None,
         budget_ms: float | None = None,
-        windows: bool | None = None,
+        windows: bool | Literal["best"] | None = None,
         return_embedding: bool | None = None,
         group_by: str | None = None,
         group_size: int | None = None,
@@ -192,7 +192,7 @@ class BicrossRetriever(Node):
         candidates: int | None = None,
         score_threshold: float | None = None,
         budget_ms: float | None = None,
-        windows: bool | None = None,
+        windows: bool | Literal["best"] | None = None,
         return_embedding: bool | None = None,
         group_by: str | None = None,
         group_size: int | None = None,
