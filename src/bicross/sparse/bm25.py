@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from bicross.encoding.tokenizer import check_texts
+from bicross.encoding.tokenizer import check_text, check_texts
 from bicross.errors import ConfigurationError
 from bicross.sparse.encoder import TextEncoder
 from bicross.sparse.tokenizing import TermTable
@@ -82,6 +82,14 @@ class BM25Encoder(TextEncoder):
         """
         lengths = [length for text in check_texts(texts) if (length := len(self._table.terms(text)))]
         return sum(lengths) / len(lengths) if lengths else 1.0
+
+    def terms(self, text: str) -> list[int]:
+        """The index of every term of a text, in the text's order: what the vectors are counted from.
+
+        Raises:
+            InputTypeError: It isn't a string.
+        """
+        return self._table.terms(check_text(text))
 
     def with_mean_length(self, mean_length: float) -> BM25Encoder:
         """The same encoder for a collection of another mean length. **Unit:** terms.
