@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bicross.langchain.embeddings import BicrossEmbeddings
     from bicross.langchain.reranker import BicrossCrossEncoder, BicrossReranker
     from bicross.langchain.retriever import BicrossRetriever
+    from bicross.langchain.sparse import SparseEmbeddingsEncoder
     from bicross.langchain.vector_store import BicrossVectorStore
     from bicross.langchain.wrappers import EmbeddingsEncoder, RerankerScorer
 
@@ -26,6 +27,7 @@ _HOMES = {
     "BicrossVectorStore": "bicross.langchain.vector_store",
     "EmbeddingsEncoder": "bicross.langchain.wrappers",
     "RerankerScorer": "bicross.langchain.wrappers",
+    "SparseEmbeddingsEncoder": "bicross.langchain.sparse",
 }
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "BicrossVectorStore",
     "EmbeddingsEncoder",
     "RerankerScorer",
+    "SparseEmbeddingsEncoder",
 ]
 
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

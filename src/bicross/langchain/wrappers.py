@@ -35,7 +35,7 @@ class EmbeddingsEncoder:
 
     def __init__(self, embeddings: Embeddings, fingerprint: str | None = None) -> None:
         self.embeddings = embeddings
-        self.name = _name_of(embeddings)
+        self.name = name_of(embeddings)
         self._fingerprint = fingerprint
 
     @property
@@ -77,7 +77,7 @@ class RerankerScorer:
 
     def __init__(self, reranker: BaseCrossEncoder | BaseDocumentCompressor, fingerprint: str | None = None) -> None:
         self.reranker = reranker
-        self.name = _name_of(reranker)
+        self.name = name_of(reranker)
         self.fingerprint = fingerprint or f"langchain:{self.name}"
 
     def predict(self, pairs: Sequence[tuple[str, str]], /) -> Floats:
@@ -112,7 +112,8 @@ def _matrix(rows: Any) -> Floats:
     return matrix if matrix.ndim == 2 else matrix.reshape(len(rows), -1 if matrix.size else 0)
 
 
-def _name_of(model: Any) -> str:
+def name_of(model: Any) -> str:
+    """The name of a model's class, and of the model where it tells."""
     names = (getattr(model, name, None) for name in _NAMES)
     found = next((name for name in names if isinstance(name, str) and name), None)
     return f"{type(model).__name__}:{found}" if found else type(model).__name__

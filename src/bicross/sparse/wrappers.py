@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -78,6 +78,23 @@ def sparse_vector(output: Any, where: str) -> SparseVector:
         )
     order = np.argsort(indices, kind="stable")
     return SparseVector(indices[order].astype(np.uint32), values[order].astype(np.float32))
+
+
+def sparse_vectors(found: Sequence[Any], count: int, name: str) -> list[SparseVector]:
+    """Another library's results, with ``indices`` and ``values`` each, as checked vectors.
+
+    Args:
+        found: The results.
+        count: How many texts there were.
+        name: Of what made them, for the error.
+
+    Raises:
+        InputError: There aren't as many, or one isn't a sparse vector.
+    """
+    if len(found) != count:
+        raise InputError(f"Every text must get a sparse vector, got {len(found)} for {count} texts from {name}.")
+    parts = ((getattr(each, "indices", None), getattr(each, "values", None)) for each in found)
+    return [sparse_vector(pair, f"the text at position {place}, from {name}") for place, pair in enumerate(parts)]
 
 
 def _fault(indices: npt.NDArray[Any], values: npt.NDArray[Any]) -> str | None:
