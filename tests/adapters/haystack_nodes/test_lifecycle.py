@@ -145,7 +145,18 @@ def inputs_of(kind: type, bi_folder: Path, documents: list[Document]) -> dict[st
 def same(left: dict[str, Any], right: dict[str, Any]) -> bool:
     for result in (left, right):
         result.get("meta", {}).pop("milliseconds", None)
-    return left == right
+    return alike(left, right)
+
+
+def alike(left: Any, right: Any) -> bool:
+    """Equal, but for the last digits of numbers: which texts share a batch depends on who else asks."""
+    if isinstance(left, Document):
+        return alike(left.to_dict(flatten=False), right.to_dict(flatten=False))
+    if isinstance(left, dict):
+        return left.keys() == right.keys() and all(alike(left[key], right[key]) for key in left)
+    if isinstance(left, list | tuple):
+        return len(left) == len(right) and all(map(alike, left, right))
+    return left == pytest.approx(right, abs=1e-5) if isinstance(left, float) else left == right
 
 
 def test_the_file_names_in_saved_pipelines_are_pinned() -> None:
