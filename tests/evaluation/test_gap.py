@@ -112,6 +112,24 @@ def test_with_judgments_quality_weights_and_depth_are_judged() -> None:
     assert any("not surely more than none" in note for note in wrong.notes)
 
 
+def test_the_worst_queries_show_both_orders_and_where_the_relevant_documents_are() -> None:
+    data = corpus()
+    found = report(data | {"qrels": {q: {"d3": 2, "d4": 0} for q in data["queries"]}}, pool=60)
+    agreements = {query.id: query.ndcg for query in found.per_query}
+    shown = [agreements[query.id] for query in found.worst]
+    assert shown == sorted(agreements.values())[: len(shown)]
+    for query in found.worst:
+        text = data["queries"][query.id]
+        scores = {i: WordScorer().score(text, data["documents"][i]) for i in data["documents"]}
+        assert [placed.id for placed in query.teacher] == sorted(scores, key=lambda i: -scores[i])[:5]
+        assert [placed.rank for placed in query.student] == [1, 2, 3, 4, 5]
+        by_id = {placed.id: placed for placed in query.student}
+        assert all(by_id[p.id].rank == p.other for p in query.teacher if p.id in by_id)
+        (relevant,) = query.relevant
+        assert (relevant.id, relevant.grade) == ("d3", 2)
+        assert relevant.other == 1 + sum(score > scores["d3"] for score in scores.values())
+
+
 def test_the_pool_bounds_what_is_seen_and_the_report_says_so() -> None:
     assert any("upper bound" in note for note in report(pool=30).notes)
     assert not any("upper bound" in note for note in report(exhaustive=True).notes)

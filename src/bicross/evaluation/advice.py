@@ -19,7 +19,10 @@ _LATE = 0.5
 def advised_depth(kept: Mapping[str, Kept]) -> tuple[int | None, str]:
     """How many candidates the first stage should hand over, and why; None where nothing can be said."""
     if "two_stage_ndcg" in kept and (depth := kept["two_stage_ndcg"].share99) is not None:
-        return depth, "the smallest depth measured that keeps 99 % of the best nDCG@10 of both stages, by the judgments"
+        return depth, (
+            "the smallest depth measured that keeps 99 % of the best nDCG@10 of both stages, by the judgments; "
+            f"{kept['two_stage_ndcg'].share95} keep 95 %"
+        )
     if (depth := kept["final"].share95) is not None:
         return max(depth, CUT), "the smallest k that keeps 95 % of the final order's top 10, and no less than those 10"
     return None, "one of the two models gives every candidate the same score: there is no order to keep"
@@ -62,7 +65,7 @@ def notes_on(report: GapReport, wanted: int) -> list[str]:
             f"The teacher saw the bi-encoder's first {setting.pool:,} of {setting.documents:,} documents. What it "
             "would prefer among the others isn't counted: the recall is an upper bound of that within the whole corpus."
         )
-    if setting.pool < wanted and not (setting.exhaustive and setting.pool > wanted):
+    if setting.pool < wanted:
         notes.append(f"The corpus holds {setting.documents:,} documents, fewer than the pool of {wanted:,} asked for.")
     if setting.pool <= CUT:
         notes.append(f"With {setting.pool} candidates a top {CUT} says nothing: its overlap is undefined.")
@@ -106,4 +109,4 @@ def _points(gain: Distribution) -> str:
     assert gain.mean is not None
     assert gain.low is not None
     assert gain.high is not None
-    return f"{gain.mean * 100:+.1f} points, {gain.low * 100:+.1f} to {gain.high * 100:+.1f},"
+    return f"{gain.mean * 100:+.1f} points, {gain.low * 100:+.1f} to {gain.high * 100:+.1f},".replace("-", "−")

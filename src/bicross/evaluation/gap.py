@@ -106,7 +106,7 @@ def gap_report(
         },
         seed=seed,
     )
-    return findings(loaded, scores, setting, measured, wanted=pool)
+    return findings(loaded, scores, setting, measured, wanted=wanted)
 
 
 def _timed(stages: Stages, data: Dataset, positions: npt.NDArray[np.int32]) -> Timing:

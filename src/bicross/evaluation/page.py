@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bicross.errors import MissingExtraError
-from bicross.evaluation.plots import GRID, MUTED, ONE, TWO, Plot
+from bicross.evaluation.plots import MUTED, ONE, TWO, Plot
 
 if TYPE_CHECKING:
     from bicross.evaluation.findings import GapReport
 
-_TICKS = (1, 10, 100, 1000, 10_000, 100_000, 1_000_000)
+_TICKS = (10, 100, 1000, 10_000, 100_000, 1_000_000)
 TEACHERS = {"cross_encoder": "the cross-encoder alone", "final": "the final order"}
 
 
@@ -89,16 +89,21 @@ def _plots(report: GapReport) -> dict[str, str]:
     return plots
 
 
+def _ticks(first: int, last: int) -> list[int]:
+    """Round numbers between two, far enough from the last that the labels don't touch."""
+    return [first, *(tick for tick in _TICKS if first < tick < last / 2.5), last]
+
+
 def _tau(taus: Sequence[float]) -> str:
     with Plot("tau", "How many queries have which Kendall tau") as plot:
         edges = [-1 + 0.1 * step for step in range(21)]
-        plot.axes.hist(taus, bins=edges, color=ONE)
+        plot.axes.hist(taus, bins=edges, color=ONE, histtype="stepfilled")
         mean = sum(taus) / len(taus)
         plot.axes.axvline(mean, color=TWO, linestyle="--", label=f"mean {mean:.2f}")
         plot.axes.set_xlim(min(-0.2, min(taus) - 0.1), 1)
         plot.axes.locator_params(axis="y", integer=True)
         plot.labels("Kendall's tau-b of a query", "queries")
-        plot.axes.legend(loc="upper left")
+        plot.axes.legend(loc="upper right")
     return plot.svg
 
 
@@ -113,7 +118,7 @@ def _recall(report: GapReport) -> str:
             values = [getattr(point, other) for point in report.recall]
             plot.axes.plot(ks, values, color=TWO, linestyle="--", label=f"of {TEACHERS[other]}")
         plot.axes.axhline(0.95, color=MUTED, linewidth=0.8, linestyle=":")
-        plot.counted_axis([*(tick for tick in _TICKS if tick < report.setting.pool), report.setting.pool][:7])
+        plot.counted_axis(_ticks(1, report.setting.pool))
         plot.axes.set_ylim(0, 1.02)
         plot.labels("the bi-encoder's first k", "recall of the top 10")
         plot.axes.legend(loc="lower right")
@@ -129,7 +134,7 @@ def _depth(report: GapReport) -> str:
             plot.axes.plot(depths, mean, color=ONE, marker="o", markersize=3, label="judgments")
         near = [(point.depth, point.agreement) for point in report.depths if point.agreement is not None]
         plot.axes.plot(*zip(*near, strict=True), color=TWO, linestyle="--", label="nearness to the deepest order")
-        ticks = [0, *(tick for tick in _TICKS[1:] if tick < report.setting.pool), report.setting.pool]
+        ticks = _ticks(0, report.setting.pool)
         plot.counted_axis(ticks, from_zero=True)
         plot.axes.set_ylim(0, 1.02)
         plot.labels("candidates reranked", "nDCG@10")
@@ -169,7 +174,6 @@ def _calibration(report: GapReport) -> str:
             similarity, low, high, color=ONE, alpha=0.15, linewidth=0, label="10th to 90th percentile"
         )
         plot.axes.plot(similarity, [each.teacher for each in bins], color=ONE, marker="o", markersize=3, label="mean")
-        plot.axes.axhline(0, color=GRID, linewidth=0.8)
         plot.labels(
             f"the bi-encoder's similarity ({report.setting.units['student']})",
             f"teacher ({report.setting.units['teacher']})",

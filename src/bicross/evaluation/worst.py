@@ -12,6 +12,7 @@ from bicross.evaluation.datasets import Dataset
 
 _QUERIES = 6
 _DOCUMENTS = 5
+_RELEVANT = 3
 _QUERY_LENGTH = 400
 _TEXT_LENGTH = 220
 
@@ -39,7 +40,14 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class WorstQuery:
-    """A query on which the two orders differ most, with the best documents of both."""
+    """A query on which the two orders differ most.
+
+    Attributes:
+        id, text: The query; the text cut for reading.
+        tau, ndcg: Of its candidates; None where undefined.
+        student, teacher: The best documents of both orders.
+        relevant: Documents of the pool that are judged relevant, in the student's order.
+    """
 
     id: str
     text: str
@@ -47,6 +55,7 @@ class WorstQuery:
     ndcg: float | None
     student: list[Placed]
     teacher: list[Placed]
+    relevant: list[Placed]
 
 
 def worst_queries(
@@ -64,12 +73,12 @@ def worst_queries(
         student, teacher: Their scores. **Shape:** as ``positions``.
         by_query: ``ndcg`` and ``tau`` of every query. **Shape** of each: (queries,).
     """
-    ids, queries = list(data.documents), list(data.queries)
+    ids, queries, similarities = list(data.documents), list(data.queries), np.asarray(student)
     rows = [row for row in np.lexsort((by_query["tau"], by_query["ndcg"])).tolist() if by_query["ndcg"][row] >= 0]
     found = []
     for row in rows[:_QUERIES]:
-        document_ids = [ids[p] for p in positions[row].tolist()]
-        own = np.arange(len(document_ids))
+        sheet = _Sheet(data, queries[row], [ids[p] for p in positions[row].tolist()])
+        own = np.arange(positions.shape[1])
         other = best_first(teacher[row : row + 1])[0]
         found.append(
             WorstQuery(
@@ -77,31 +86,36 @@ def worst_queries(
                 text=cut(data.queries[queries[row]], _QUERY_LENGTH),
                 tau=known(float(by_query["tau"][row])),
                 ndcg=known(float(by_query["ndcg"][row])),
-                student=_best(data, queries[row], document_ids, np.asarray(student)[row], own, other),
-                teacher=_best(data, queries[row], document_ids, teacher[row], other, own),
+                student=sheet.placed(own, other, similarities[row])[:_DOCUMENTS],
+                teacher=sheet.placed(other, own, teacher[row])[:_DOCUMENTS],
+                relevant=[each for each in sheet.placed(own, other, similarities[row]) if each.grade][:_RELEVANT],
             )
         )
     return found
 
 
-def _best(
-    data: Dataset,
-    query_id: str,
-    document_ids: list[str],
-    scores: npt.NDArray[np.floating],
-    order: npt.NDArray[np.int64],
-    other: npt.NDArray[np.int64],
-) -> list[Placed]:
-    """The first documents of an order, with their ranks in another. **Shape** of both: (pool,), columns, best first."""
-    places = {column: place for place, column in enumerate(other.tolist(), start=1)}
-    best = []
-    for rank, column in enumerate(order[:_DOCUMENTS].tolist(), start=1):
-        document_id = document_ids[column]
-        title = data.titles.get(document_id, "")
-        text = data.documents[document_id].removeprefix(title).lstrip()
-        grade = data.qrels.get(query_id, {}).get(document_id)
-        best.append(Placed(document_id, cut(title), cut(text), rank, places[column], float(scores[column]), grade))
-    return best
+@dataclass(frozen=True)
+class _Sheet:
+    """One query's documents, in the student's order."""
+
+    data: Dataset
+    query_id: str
+    document_ids: list[str]
+
+    def placed(
+        self, order: npt.NDArray[np.int64], other: npt.NDArray[np.int64], scores: npt.NDArray[np.floating]
+    ) -> list[Placed]:
+        """The documents in an order, with their ranks in another; all three **Shape:** (pool,), orders best first."""
+        places = {column: place for place, column in enumerate(other.tolist(), start=1)}
+        grades = self.data.qrels.get(self.query_id, {})
+        found = []
+        for rank, column in enumerate(order.tolist(), start=1):
+            document_id = self.document_ids[column]
+            title = self.data.titles.get(document_id, "")
+            text = self.data.documents[document_id].removeprefix(title).lstrip()
+            score, grade = float(scores[column]), grades.get(document_id)
+            found.append(Placed(document_id, cut(title), cut(text), rank, places[column], score, grade))
+        return found
 
 
 def cut(text: str, length: int = _TEXT_LENGTH) -> str:
