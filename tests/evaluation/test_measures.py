@@ -43,11 +43,20 @@ def test_the_values_are_those_of_ir_measures_on_its_own() -> None:
     )
 
 
-def test_the_order_of_the_run_counts_where_scores_are_equal() -> None:
-    measures = parse_measures(["RR@10"])
-    qrels = {"q": {"a": 1}}
-    assert calculate(measures, qrels, {"q": {"a": 1.0, "z": 1.0}})["RR@10"].tolist() == [1.0]
-    assert calculate(measures, qrels, {"q": {"z": 1.0, "a": 1.0}})["RR@10"].tolist() == [0.5]
+def test_equal_scores_are_measured_as_trec_eval_does_for_every_measure() -> None:
+    names = ["RR@10", "P@1", "Success@1", "nDCG@1", "Judged@1"]
+    for run in ({"b": 1.0, "z": 1.0, "a": 0.5}, {"z": 1.0, "b": 1.0, "a": 0.5}):
+        found = calculate(parse_measures(names), {"q": {"z": 1}}, {"q": run})
+        assert {name: values.tolist() for name, values in found.items()} == {name: [1.0] for name in names}
+        found = calculate(parse_measures(names), {"q": {"b": 1}}, {"q": run})
+        assert found["RR@10"].tolist() == [0.5]
+        assert found["P@1"].tolist() == [0.0]
+
+
+def test_where_scores_do_not_fall_the_order_counts() -> None:
+    """Distances: the nearest comes first."""
+    found = calculate(parse_measures(["RR@10"]), {"q": {"near": 1}}, {"q": {"near": 0.1, "far": 0.9}})
+    assert found["RR@10"].tolist() == [1.0]
 
 
 def test_two_names_of_one_measure_both_get_its_values() -> None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bicross.errors import ConfigurationError, MissingExtraError
 from bicross.evaluation.datasets import Qrels
-
-if TYPE_CHECKING:
-    from bicross.evaluation.runs import Run
+from bicross.evaluation.runs import Run, falling
 
 Values = npt.NDArray[np.float64]
 
@@ -59,15 +57,17 @@ def deepest_cutoff(measures: Mapping[str, Any]) -> int:
 def calculate(measures: Mapping[str, Any], qrels: Qrels, run: Run) -> dict[str, Values]:
     """Each measure's value for every judged query, in the judgments' order; 0 for a query without results.
 
-    Rankings count, scores don't: equal scores keep the run's order, where trec_eval would sort by document id.
+    Equal scores are measured as trec_eval does it, the larger document id first, so that figures are those of every
+    other tool and no retriever gains by the order of the corpus.
     """
     import ir_measures
 
+    # By ranks, because the programs behind ir-measures don't all treat equal scores alike.
     ranked = {
-        query_id: {document_id: -float(rank) for rank, document_id in enumerate(run.get(query_id, ()))}
+        query_id: {document_id: -float(rank) for rank, document_id in enumerate(_measured_order(run[query_id]))}
         for query_id in qrels
+        if run.get(query_id)
     }
-    ranked = {query_id: documents for query_id, documents in ranked.items() if documents}
     rows = {query_id: row for row, query_id in enumerate(qrels)}
     values = {name: np.zeros(len(qrels)) for name in measures}
     named: dict[Any, list[str]] = {}
@@ -77,3 +77,11 @@ def calculate(measures: Mapping[str, Any], qrels: Qrels, run: Run) -> dict[str, 
         for name in named[metric.measure]:
             values[name][rows[metric.query_id]] = metric.value
     return values
+
+
+def _measured_order(ranking: Mapping[str, float]) -> list[str]:
+    """Document ids as trec_eval would sort them; as they come where the scores don't fall from rank to rank."""
+    if not falling(ranking):
+        return list(ranking)
+    scores = {document_id: np.float32(score) for document_id, score in ranking.items()}
+    return sorted(sorted(scores, reverse=True), key=scores.__getitem__, reverse=True)

@@ -16,8 +16,7 @@ Run = Mapping[str, Mapping[str, float]]
 def read_run(path: str | Path) -> dict[str, dict[str, float]]:
     """Read a TREC run file: lines of query id, ``Q0``, document id, rank, score, tag, with spaces between.
 
-    A query's documents are sorted by score, equal scores by rank. (trec_eval ignores ranks and sorts equal scores by
-    document id.)
+    A query's documents are sorted by score, equal scores by rank.
 
     Raises:
         ReadError: The file is missing or empty, or a line is broken; names it.
@@ -65,7 +64,7 @@ def write_run(path: str | Path, run: Run, tag: str = "bicross") -> Path:
     lines = []
     for query_id, documents in run.items():
         scores = list(documents.values())
-        if any(later > earlier for earlier, later in pairwise(scores)):
+        if not falling(documents):
             scores = [1.0 / rank for rank in range(1, len(scores) + 1)]
         for rank, (document_id, score) in enumerate(zip(documents, scores, strict=True), start=1):
             for item in (query_id, document_id):
@@ -77,3 +76,8 @@ def write_run(path: str | Path, run: Run, tag: str = "bicross") -> Path:
     part.write_text("".join(lines), encoding="utf-8")
     part.replace(path)
     return path
+
+
+def falling(ranking: Mapping[str, float]) -> bool:
+    """Whether no document has a higher score than the one before it."""
+    return all(later <= earlier for earlier, later in pairwise(ranking.values()))
