@@ -3,9 +3,9 @@
     python benchmarks/parity_evaluation.py --cache .bicross/cache --sets scifact:test nfcorpus:test
 
 Ours: `evaluate` over `Stages`. Theirs: the files read by themselves, `SentenceTransformer.encode` in float32, dot
-products in float64, and ir-measures over the scores. Both must agree to 1e-4, and with the baselines, where there is one,
-to 1e-3. Vectors are kept in the cache: a run that was killed goes on where it stopped. Without `--sets`: every set of the
-baselines.
+products in float64, and ir-measures over the scores. Both must agree to 1e-4, and with the baselines, where there is
+one, to 1e-3. Vectors are kept in the cache: a run that was killed goes on where it stopped. Without `--sets`: every set
+of the baselines.
 """
 
 from __future__ import annotations
