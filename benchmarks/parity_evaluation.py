@@ -37,15 +37,18 @@ TO_THEIRS, TO_BASELINE = 1e-4, 1e-3
 BLOCK = 64
 
 
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    with path.open(encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
 def read(folder: Path, split: str) -> tuple[dict[str, str], dict[str, str], dict[str, dict[str, int]]]:
     """Documents, queries and judgments, without this project's readers."""
     language = split.partition(".")[2]
-    queries_file = folder / (f"queries.{language}.jsonl" if language else "queries.jsonl")
-    documents = {}
-    for line in (folder / "corpus.jsonl").open(encoding="utf-8"):
-        row = json.loads(line)
-        documents[row["_id"]] = f"{row.get('title') or ''} {row['text']}".strip() if row.get("title") else row["text"]
-    texts = {row["_id"]: row["text"] for row in map(json.loads, queries_file.open(encoding="utf-8"))}
+    corpus = read_jsonl(folder / "corpus.jsonl")
+    documents = {row["_id"]: f"{row['title']} {row['text']}" if row.get("title") else row["text"] for row in corpus}
+    name = f"queries.{language}.jsonl" if language else "queries.jsonl"
+    texts = {row["_id"]: row["text"] for row in read_jsonl(folder / name)}
     qrels: dict[str, dict[str, int]] = {}
     for line in (folder / "qrels" / f"{split}.tsv").read_text(encoding="utf-8").splitlines()[1:]:
         query_id, document_id, grade = line.split("\t")

@@ -15,6 +15,11 @@ from bicross.evaluation import Stages, evaluate, load_dataset
 BASELINES = Path(__file__).parents[1] / "benchmarks" / "baselines" / "all-MiniLM-L6-v2.json"
 
 
+def read_jsonl(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
 @pytest.fixture(scope="module")
 def folder(data: Path) -> Path:
     """xquad in English: 240 paragraphs. (In German and Chinese it is measured by benchmarks/parity_evaluation.py.)"""
@@ -44,11 +49,12 @@ def test_the_figures_are_those_of_sentence_transformers_vectors(folder: Path, st
 
     from bicross.encoding.locate import locate
 
-    rows = map(json.loads, (folder / "corpus.jsonl").open())
+    rows = read_jsonl(folder / "corpus.jsonl")
     documents = {row["_id"]: f"{row['title']} {row['text']}" if row.get("title") else row["text"] for row in rows}
     documents = dict(list(documents.items())[:60])
-    texts = {row["_id"]: row["text"] for row in map(json.loads, (folder / "queries.jsonl").open())}
-    lines = list(csv.reader((folder / "qrels" / "test.tsv").open(), delimiter="\t", quoting=csv.QUOTE_NONE))[1:]
+    texts = {row["_id"]: row["text"] for row in read_jsonl(folder / "queries.jsonl")}
+    with (folder / "qrels" / "test.tsv").open() as file:
+        lines = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))[1:]
     judged = [(query_id, document_id, int(grade)) for query_id, document_id, grade in lines if document_id in documents]
     qrels = [ir_measures.Qrel(*row) for row in judged[:100]]
     queries = {qrel.query_id: texts[qrel.query_id] for qrel in qrels}

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from bicross.adopting import verify_unrecorded
 from bicross.bi_encoder import BiEncoder
 from bicross.errors import ConfigurationError, TruncationWarning
-from bicross.fusion import check_fusion, fuse
+from bicross.fusion import FUSED_DEPTH, check_fusion, fuse
 from bicross.sparse_sync import SparseSync
 from bicross.stores import Store
 from bicross.stores.grouping import Grouping, joined
@@ -17,8 +17,6 @@ from bicross.stores.schema import DISTANCES, Header
 from bicross.types import Encoder, Floats, Hit, Leg, SparseEncoder, SparseVector
 
 FIRST_STAGES = ("dense", "bm25", "hybrid")
-_DEPTH = 100
-"""Hits of each search that are fused, at least: fewer would leave out what one of the two has far down."""
 
 Filter = Mapping[str, Any]
 
@@ -61,13 +59,11 @@ class FirstStage:
             raise ConfigurationError(
                 f"sparse_encoder is for first_stage='hybrid' or 'bm25'; got {sparse_encoder!r} with 'dense'."
             )
-        if isinstance(sparse_weight, bool) or not isinstance(sparse_weight, int | float) or not 0 <= sparse_weight <= 1:
-            raise ConfigurationError(f"sparse_weight must be a number from 0 to 1, got {sparse_weight!r}.")
         self.kind = kind
         self.bi_encoder = bi_encoder
         self.store = store
         self.fusion = check_fusion(fusion)
-        self.sparse_weight = float(sparse_weight)
+        self.sparse_weight = check_sparse_weight(sparse_weight)
         self.sparse = None if kind == "dense" else SparseSync(store, sparse_encoder)
         self._dimension: int | None = getattr(bi_encoder, "dimension", None)
         self._verified: Header | None = None
@@ -151,7 +147,7 @@ class FirstStage:
         if dense is None:
             return self.store.search_sparse(sparse, top_k, filter)
         # As deep for few hits as for many: a smaller top_k gives a prefix, up to this depth.
-        depth = max(top_k, _DEPTH)
+        depth = max(top_k, FUSED_DEPTH)
         legs = (
             self.store.search_both(dense, sparse, depth, filter)
             if len(sparse)
@@ -187,9 +183,20 @@ class FirstStage:
         if sought.sparse is None:
             return joined(hits, grouping.hits_of(self.store, sought.dense, top_k, filter))
         # No engine groups what is fused here: as deep as it takes.
-        depth = max(_DEPTH, candidates, 4 * top_k * grouping.size)
+        depth = max(FUSED_DEPTH, candidates, 4 * top_k * grouping.size)
         while True:
             hits = self.find(sought, depth, filter)
             if len(hits) < depth or grouping.count(hits) >= top_k:
                 return joined(hits[:candidates], grouping.collapsed(hits, top_k))
             depth *= 4
+
+
+def check_sparse_weight(weight: Any) -> float:
+    """The share of the sparse search in a fused score.
+
+    Raises:
+        ConfigurationError: It isn't a number from 0 to 1.
+    """
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= 1:
+        raise ConfigurationError(f"sparse_weight must be a number from 0 to 1, got {weight!r}.")
+    return float(weight)

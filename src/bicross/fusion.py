@@ -14,6 +14,8 @@ Ranking = Sequence[tuple[K, float]]
 """Keys with their scores, best first."""
 
 FUSIONS = ("weighted", "rrf")
+FUSED_DEPTH = 100
+"""Hits of each search that are fused, at least: fewer would leave out what one of the two has far down."""
 _RRF_K = 60
 
 

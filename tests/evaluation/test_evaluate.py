@@ -135,6 +135,24 @@ def test_bm25_finds_what_shares_a_word(data: Dataset, bi_encoder: BiEncoder) -> 
         evaluate(stages, data, first_stage="sparse")
 
 
+@pytest.mark.parametrize("first_stage", ["bm25", "hybrid"])
+@pytest.mark.parametrize("fusion", ["weighted", "rrf"])
+def test_the_other_first_stages_are_those_of_the_retriever(
+    data: Dataset, bi_encoder: BiEncoder, cross_encoder: CrossEncoder, first_stage: str, fusion: str
+) -> None:
+    options = {"fusion": fusion, "sparse_weight": 0.25}
+    with ExactStore() as store, Stages(bi_encoder, cross_encoder, **options) as stages:
+        retriever = TwoStageRetriever(bi_encoder, store, cross_encoder, first_stage=first_stage, **options)
+        retriever.index([Passage(text, id=i, title=title or None) for i, (title, text) in DOCUMENTS.items()])
+        online = evaluate(retriever, data)
+        offline = evaluate(stages, data, first_stage=first_stage)
+    for stage, measured in online.stages.items():
+        for query_id, run in measured.run.items():
+            ours = offline.stages[stage].run[query_id]
+            assert list(ours) == list(run)
+            assert list(ours.values()) == pytest.approx(list(run.values()), abs=1e-5)
+
+
 def test_a_run_goes_out_and_comes_back_with_the_same_figures(
     data: Dataset, retriever: TwoStageRetriever, tmp_path: Path
 ) -> None:

@@ -18,6 +18,8 @@ def evaluate(
         str, typer.Option("--cross", help="Cross-encoder: a model, 'starter', 'fast', or 'none'.")
     ] = "starter",
     first_stage: Annotated[str, typer.Option("--first-stage", help="dense, bm25 or hybrid.")] = "dense",
+    fusion: Annotated[str, typer.Option("--fusion", help="Of hybrid: weighted or rrf.")] = "weighted",
+    sparse_weight: Annotated[float, typer.Option("--sparse-weight", help="Of hybrid: share of BM25, 0 to 1.")] = 0.5,
     language: Annotated[str, typer.Option("--language", help="Of BM25: a code such as de, or auto.")] = "en",
     candidates: Annotated[int, typer.Option("--candidates", help="What the first stage hands to the second.")] = 100,
     measure: Annotated[
@@ -60,7 +62,9 @@ def evaluate(
     sparse = BM25Encoder(language) if first_stage != "dense" else None
     encoder = BiEncoder.load(bi, precision=precision, device=device)
     scorer = None if cross == "none" else CrossEncoder.load(cross, precision=precision, device=device)
-    with Stages(encoder, scorer, sparse_encoder=sparse, cache_dir=cache) as stages:
+    with Stages(
+        encoder, scorer, sparse_encoder=sparse, fusion=fusion, sparse_weight=sparse_weight, cache_dir=cache
+    ) as stages:
         found = measure_retriever(
             stages,
             data,

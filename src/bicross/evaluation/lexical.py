@@ -1,11 +1,14 @@
-"""The sparse first stage over a data set, by brute force."""
+"""The sparse and the hybrid first stage over a data set, by brute force."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from bicross.evaluation.datasets import Dataset
+from bicross.fusion import fuse
 from bicross.progress import progress
 from bicross.sparse.bm25 import BM25Encoder
 from bicross.sparse.exact import SparseIndex
@@ -41,3 +44,34 @@ def sparse_candidates(
             positions[row, : len(found)], scores[row, : len(found)] = found, values
             advance(1)
     return positions, scores
+
+
+def fused_candidates(
+    legs: Sequence[tuple[npt.NDArray[np.int32], Floats]], weights: Sequence[float], fusion: str, k: int
+) -> tuple[npt.NDArray[np.int32], Floats]:
+    """One ranking for each query out of several; equal scores in the documents' order.
+
+    Args:
+        legs: Positions and scores of every search, as `sparse_candidates` gives them. **Shape:** (queries, depth).
+        weights: One for each search.
+        fusion: See `bicross.fusion.fuse`.
+        k: How many at most.
+
+    Returns:
+        As `sparse_candidates`. **Shape:** both (queries, min(k, the most that any query has)).
+    """
+    rows = [
+        fuse([_ranking(positions[row], scores[row]) for positions, scores in legs], weights, fusion)[:k]
+        for row in range(len(legs[0][0]))
+    ]
+    shape = (len(rows), max(map(len, rows), default=0))
+    positions, scores = np.full(shape, -1, dtype=np.int32), np.full(shape, -np.inf, dtype=np.float32)
+    for row, ranking in enumerate(rows):
+        for column, (place, score) in enumerate(ranking):
+            positions[row, column], scores[row, column] = place, score
+    return positions, scores
+
+
+def _ranking(positions: npt.NDArray[np.int32], scores: Floats) -> list[tuple[int, float]]:
+    found = positions >= 0
+    return list(zip(positions[found].tolist(), scores[found].tolist(), strict=True))

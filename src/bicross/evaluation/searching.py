@@ -16,7 +16,7 @@ from bicross.evaluation.stages import Positions, Stages
 from bicross.progress import progress
 from bicross.retriever import TwoStageRetriever
 from bicross.second_stage import SecondStage, check_weight, final_scores
-from bicross.types import Floats, Hit
+from bicross.types import Encoder, Floats, Hit
 
 Ranking = dict[str, float]
 
@@ -69,9 +69,7 @@ def search_stages(
     ids = list(data.documents)
     first = {q: _ranking(ids, positions[row], scores[row]) for row, q in enumerate(data.queries)}
     runs = {"first_stage": first}
-    unit: str | None = (
-        getattr(stages.bi_encoder, "similarity_name", "cosine") if first_stage == "dense" else first_stage
-    )
+    unit = _first_unit(first_stage, stages.bi_encoder)
     cross = stages.cross_encoder
     if cross is not None:
         second = SecondStage(cross, stage1_weight)
@@ -85,6 +83,11 @@ def search_stages(
         unit = getattr(cross, "score_unit", "score")
     times = _time_stages(stages, data, first, depths) if depths.timed else {}
     return Searched(runs, times, unit)
+
+
+def _first_unit(kind: str, encoder: Encoder) -> str | None:
+    """Unit of the first stage's scores; None for fused ones, which don't compare between queries."""
+    return {"dense": getattr(encoder, "similarity_name", "cosine"), "hybrid": None}.get(kind, kind)
 
 
 def _without_own(data: Dataset, positions: Positions, scores: Floats) -> tuple[Positions, Floats]:
@@ -160,7 +163,7 @@ def search_retriever(retriever: TwoStageRetriever, data: Dataset, depths: Depths
                 times[name].append(spent[name])
             advance(1)
     if second is None:
-        return Searched({"first_stage": first}, times, getattr(retriever.bi_encoder, "similarity_name", "cosine"))
+        return Searched({"first_stage": first}, times, _first_unit(retriever.first_stage.kind, retriever.bi_encoder))
     unit = getattr(second.cross_encoder, "score_unit", "score")
     return Searched({"first_stage": first, "two_stage": final}, times, unit)
 

@@ -18,13 +18,14 @@ from bicross.cross_encoder import CrossEncoder, raw_fingerprint, raw_scores
 from bicross.encoding.prompts import Role
 from bicross.errors import ConfigurationError, InputError, TruncationWarning
 from bicross.evaluation.datasets import Dataset
+from bicross.evaluation.lexical import fused_candidates, sparse_candidates
+from bicross.first_stage import FIRST_STAGES, check_sparse_weight
+from bicross.fusion import FUSED_DEPTH, check_fusion
 from bicross.lifecycle import Closing
 from bicross.ranking import exact_top_k
 from bicross.types import Encoder, Floats, Scorer, SparseEncoder
 
 Positions = npt.NDArray[np.int32]
-
-FIRST_STAGES = ("dense", "bm25")
 
 
 class Stages(Closing):
@@ -34,6 +35,7 @@ class Stages(Closing):
         bi_encoder: A `BiEncoder`, or anything that satisfies `Encoder`.
         cross_encoder: A `CrossEncoder`, anything that satisfies `Scorer`, or None for the first stage alone.
         sparse_encoder: For the first stages "bm25" and "hybrid"; None: `BM25Encoder` for English.
+        fusion, sparse_weight: Of the first stage "hybrid", as in `TwoStageRetriever`.
         cache_dir: Folder of the vectors and scores, which survive a kill and serve every later run. None: a temporary
             one, gone at `close`.
     """
@@ -44,11 +46,15 @@ class Stages(Closing):
         cross_encoder: Scorer | None = None,
         *,
         sparse_encoder: SparseEncoder | None = None,
+        fusion: str = "weighted",
+        sparse_weight: float = 0.5,
         cache_dir: str | Path | None = None,
     ) -> None:
         self.bi_encoder = bi_encoder
         self.cross_encoder = cross_encoder
         self.sparse_encoder = sparse_encoder
+        self.fusion = check_fusion(fusion)
+        self.sparse_weight = check_sparse_weight(sparse_weight)
         self._cache_dir = cache_dir
         self._caches: tuple[VectorCache, ScoreCache] | None = None
         self._remove: weakref.finalize[[str, bool], Stages] | None = None
@@ -98,12 +104,13 @@ class Stages(Closing):
             data: The queries and documents.
             k: How many; all documents where there are fewer.
             first_stage: "dense": by the vectors' similarity in float32. "bm25": by the sparse encoder's vectors.
+                "hybrid": by both, fused.
             show_progress: None: on a terminal, once it takes more than two seconds.
 
         Returns:
             Positions in ``data.documents``, and scores. **Shape:** both (queries, min(k, documents)). **Unit:** the
-            bi-encoder's similarity, or the sparse encoder's score. A sparse search may find fewer: the rest of the row
-            is −1, with the score −∞.
+            bi-encoder's similarity, the sparse encoder's score, or a fused one. A sparse search may find fewer: the
+            rest of the row is −1, with the score −∞.
 
         Raises:
             ConfigurationError: ``k`` is below 1, an unknown first stage, or a bi-encoder that compares by a distance.
@@ -116,13 +123,16 @@ class Stages(Closing):
                 f"A search needs documents and queries; {data.name!r} holds {len(data.documents)} and "
                 f"{len(data.queries)}."
             )
-        if first_stage == "bm25":
-            from bicross.evaluation.lexical import sparse_candidates
-
-            return sparse_candidates(data, self.sparse_encoder, k, show_progress=show_progress)
-        if first_stage != "dense":
+        if first_stage not in FIRST_STAGES:
             raise ConfigurationError(f"first_stage must be one of {FIRST_STAGES}, got {first_stage!r}.")
-        return self._dense(data, k, show_progress)
+        depth = max(k, FUSED_DEPTH) if first_stage == "hybrid" else k
+        if first_stage == "dense":
+            return self._dense(data, depth, show_progress)
+        sparse = sparse_candidates(data, self.sparse_encoder, depth, show_progress=show_progress)
+        if first_stage == "bm25":
+            return sparse
+        dense = self._dense(data, depth, show_progress)
+        return fused_candidates((dense, sparse), (1 - self.sparse_weight, self.sparse_weight), self.fusion, k)
 
     def _dense(self, data: Dataset, k: int, show_progress: bool | None) -> tuple[Positions, Floats]:
         name = getattr(self.bi_encoder, "similarity_name", "cosine")
