@@ -37,7 +37,10 @@ class Judge:
             order: Columns of the candidates, best first. **Shape:** (queries, at least 10 where there are so many).
         """
         run = {
-            query_id: {self._ids[self._candidates[row, column]]: 0.0 for column in order[row, :CUT].tolist()}
+            query_id: {
+                self._ids[self._candidates[row, column]]: -float(rank)
+                for rank, column in enumerate(order[row, :CUT].tolist())
+            }
             for row, query_id in enumerate(self._queries)
         }
         return calculate(self._measures, self._qrels, run)[_MEASURE]
