@@ -37,8 +37,8 @@ class Slow:
 
 class Telling(QdrantStore):
     # What upsert returned from is acknowledged: written to a pipe that outlives the kill.
-    def upsert(self, passages, vectors, *, sync=None):
-        super().upsert(passages, vectors, sync=sync)
+    def upsert(self, passages, vectors, sparse=None, *, sync=None):
+        super().upsert(passages, vectors, sparse, sync=sync)
         print("\\n".join(passage.id for passage in passages), flush=True)
 
 passages = [Passage(f"passage {i} " + "x" * (i % 97), id=str(i)) for i in range(COUNT)]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from qdrant_client import QdrantClient
+from qdrant_client import QdrantClient, models
+from typer.testing import CliRunner
 
 from bicross import BiEncoder, ExactStore, IndexReport, Passage, QdrantStore, TwoStageRetriever
+from bicross.adopting import adopt
+from bicross.cli import app
 from bicross.errors import BicrossWarning, ConfigurationError, FingerprintMismatchError, StoreError
 from bicross.sparse import BM25Encoder
 from bicross.types import Floats, SparseVector
@@ -303,3 +307,114 @@ def test_options_that_make_no_sense(encoder, options) -> None:
         TwoStageRetriever(encoder, ExactStore(), **options)
     with pytest.raises(ConfigurationError, match="reweight is for"):
         TwoStageRetriever(encoder, ExactStore()).index(PASSAGES, reweight=True)
+
+
+def filled_by_another(bi_encoder: BiEncoder, made_by: BM25Encoder | None, *, idf: bool = True) -> QdrantClient:
+    """A collection as langchain-qdrant fills one, with or without sparse vectors."""
+    client = QdrantClient(":memory:")
+    client.create_collection(
+        "default",
+        models.VectorParams(size=32, distance=models.Distance.COSINE),
+        sparse_vectors_config={"langchain-sparse": models.SparseVectorParams(modifier="idf" if idf else None)},
+    )
+    for number, text in enumerate(TEXTS.values()):
+        vector: dict = {"": bi_encoder.encode_document(text).tolist()}
+        if made_by is not None:
+            made = made_by.encode_document([text])[0]
+            vector["langchain-sparse"] = models.SparseVector(indices=made.indices, values=made.values)
+        payload = {"page_content": text, "metadata": {}}
+        client.upsert("default", [models.PointStruct(id=number, vector=vector, payload=payload)])
+    return client
+
+
+def test_a_collection_of_another_program_is_read_by_a_like_encoder(bi_encoder) -> None:
+    client = filled_by_another(bi_encoder, BM25Encoder("en", k1=1.2, mean_length=256.0))
+    with QdrantStore(client=client) as store:
+        retriever = TwoStageRetriever(bi_encoder, store, first_stage="bm25")
+        with pytest.warns(BicrossWarning, match=r"they are like this encoder's: mean cosine 0\.9\d\d"):
+            assert retriever.search("zyzzyva")[0].passage.text == TEXTS["boat"]
+        other = TwoStageRetriever(bi_encoder, store, first_stage="bm25", sparse_encoder=WordLengths())
+        with pytest.raises(FingerprintMismatchError, match=r"mean cosine 0\.000; at least 0\.5 is needed"):
+            other.search("zyzzyva")
+        adopt(store, bi_encoder)
+        passages = list(store.scroll())
+        both = hybrid(bi_encoder, store)
+        with pytest.raises(
+            FingerprintMismatchError, match=r"by \d+% of their length \(at most 10% to add to them\)\. Index with re"
+        ):
+            both.index(passages, "mine")
+        assert both.index(passages, "mine", reweight=True).weighted == 5
+        assert store.info().sparse.name == "bm25"
+        assert both.search("zyzzyva")[0].passage.text == TEXTS["boat"]
+
+
+def test_a_slot_that_does_not_weigh_is_told(bi_encoder) -> None:
+    client = filled_by_another(bi_encoder, BM25Encoder("en", mean_length=6.0), idf=False)
+    with QdrantStore(client=client) as store:
+        retriever = TwoStageRetriever(bi_encoder, store, first_stage="bm25")
+        with pytest.warns(BicrossWarning) as caught:
+            retriever.search("zyzzyva")
+        assert "'langchain-sparse' of collection 'default' has no IDF modifier; this encoder needs it" in str(
+            caught[-1].message
+        )
+        adopt(store, bi_encoder)
+        retriever.index(list(store.scroll()), "mine")
+        assert store.layout().idf is True  # what is indexed here is weighed
+
+
+def test_a_fixed_mean_length_is_kept(store, encoder, bm25) -> None:
+    fixed = bm25.with_mean_length(100.0)
+    hybrid(encoder, store, fixed).index(PASSAGES)
+    assert store.info().sparse.mean_length == 100.0
+    assert hybrid(encoder, store, fixed).index(PASSAGES[:4]) == IndexReport(unchanged=4)
+    assert hybrid(encoder, store, bm25.with_mean_length(50.0)).index(PASSAGES) == IndexReport(unchanged=5, weighted=5)
+
+
+def test_diverse_hits_come_from_all_candidates(store, encoder, cross_encoder) -> None:
+    copies = [Passage("the old cat sleeps near the river.", id=f"copy{i}") for i in range(4)]
+    retriever = hybrid(encoder, store)
+    retriever.index([*PASSAGES, *copies])
+    query = "old cat sleeps near the river"
+    plain = ids(retriever.search(query, 3))
+    assert {name[:4] for name in plain} <= {"cat", "copy"}
+    varied = retriever.search(query, 3, diversity=0.95)
+    assert ids(varied)[0] == plain[0]
+    assert len({hit.passage.text for hit in varied}) == 3
+    assert ids(retriever.search(query, 3, diversity=0.0)) == plain
+    assert len(retriever.search(query, 100, diversity=1.0)) == 9
+    reranked = hybrid(encoder, store)
+    both = TwoStageRetriever(encoder, store, cross_encoder, first_stage="hybrid").search(query, 4, diversity=0.9)
+    assert both[0].rerank_score is not None
+    assert len({hit.passage.text for hit in both}) == 4
+    for bad in (-0.1, 1.1, True, "much"):
+        with pytest.raises(ConfigurationError, match="diversity must be a number from 0 to 1"):
+            reranked.search(query, diversity=bad)
+
+
+def test_the_command_line(tmp_path: Path, bi_folder: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"_id": p.id, "text": p.text}) + "\n" for p in PASSAGES))
+
+    def run(*arguments: str) -> str:
+        done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    def index(*options: str) -> dict:
+        return json.loads(run("index", "a.jsonl", "--bi", str(bi_folder), "--json", "--source", "a", *options))
+
+    assert index()["weighted"] == 0
+    assert index("--first-stage", "hybrid", "--language", "none")["weighted"] == 5
+    with (tmp_path / "a.jsonl").open("a") as file:
+        file.write(json.dumps({"_id": "new", "text": "quaggas are rare"}) + "\n")
+    assert index()["new"] == 1  # hybrid, and in the language that the collection has
+    options = ["--cross", "none", "--json", "--top-k", "2"]
+    assert json.loads(run("search", "quagga", "--first-stage", "bm25", *options))["hits"] == []
+    found = json.loads(run("search", "quaggas", "--first-stage", "hybrid", "--diversity", "0.1", *options))["hits"]
+    assert (found[0]["id"], found[0]["legs"]["sparse"]["rank"]) == ("new", 1)
+    sparse = json.loads(run("info", "--json"))["collections"][0]["sparse"]
+    assert (sparse["name"], sparse["language"], sparse["state"]) == ("bm25", "none", "ready")
+    with pytest.raises(ConfigurationError, match="--language and --sparse are for --first-stage"):
+        run("search", "quaggas", "--language", "de", *options)
+    assert index("--first-stage", "hybrid", "--language", "en", "--reweight")["weighted"] == 6
+    assert json.loads(run("search", "quagga", "--first-stage", "bm25", *options))["hits"][0]["id"] == "new"

@@ -20,9 +20,11 @@ RETRIEVER = (
     | SPARSE
     | {
         "ranking",
+        "diversity",
         "first_stage",
         "second_stage",
         "fusion",
+        "sparse_leg",
         "sparse_sync",
         "indexing",
         "retriever",
@@ -53,6 +55,7 @@ MAY_IMPORT = {
     "cross_encoder": MODELS,
     "first_stage": RETRIEVER,
     "fusion": BASE,
+    "diversity": BASE | STORES | {"ranking"},
     "sparse_leg": BASE | STORES | SPARSE,
     "sparse_sync": BASE | STORES | SPARSE | {"sparse_leg"},
     "second_stage": MODELS | {"ranking", "caches"},

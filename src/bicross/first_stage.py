@@ -156,16 +156,18 @@ class FirstStage:
                 [],
             )
         )
-        return self._fused(legs)[:top_k]
+        return self._fused(legs, depth)[:top_k]
 
-    def _fused(self, legs: tuple[Sequence[Hit], Sequence[Hit]]) -> list[Hit]:
+    def _fused(self, legs: tuple[Sequence[Hit], Sequence[Hit]], depth: int) -> list[Hit]:
         passages = {hit.passage.id: hit.passage for leg in legs for hit in leg}
         seen: dict[str, tuple[Leg, ...]] = {}
         for name, leg in zip(("dense", "sparse"), legs, strict=True):
             for rank, hit in enumerate(leg, start=1):
                 seen[hit.passage.id] = (*seen.get(hit.passage.id, ()), Leg(name, rank, hit.score))
         rankings = [[(hit.passage.id, hit.score) for hit in leg] for leg in legs]
-        order = fuse(rankings, (1 - self.sparse_weight, self.sparse_weight), self.fusion)
+        # Where the sparse search found all that shares a term, the others' dot product is 0.
+        floors = (None, 0.0 if len(legs[1]) < depth else None)
+        order = fuse(rankings, (1 - self.sparse_weight, self.sparse_weight), self.fusion, floors)
         return [
             Hit(passages[key], score, score, stage1_rank=rank, legs=seen[key])
             for rank, (key, score) in enumerate(order, start=1)

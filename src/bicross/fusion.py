@@ -19,20 +19,23 @@ FUSED_DEPTH = 100
 _RRF_K = 60
 
 
-def fuse(rankings: Sequence[Ranking[K]], weights: Sequence[float], method: str) -> list[tuple[K, float]]:
+def fuse(
+    rankings: Sequence[Ranking[K]], weights: Sequence[float], method: str, floors: Sequence[float | None] | None = None
+) -> list[tuple[K, float]]:
     """The keys of all rankings with one score each, best first; equal scores by key.
 
     Args:
         rankings: What each search found; a key at most once in each.
         weights: One for each ranking.
         method: ``weighted`` or ``rrf``.
+        floors: For ``weighted``, as there.
 
     Raises:
         ConfigurationError: An unknown method.
     """
     check_fusion(method)
     found = [dict(ranking) for ranking in rankings]
-    scores = reciprocal_rank_fusion(found, weights) if method == "rrf" else weighted_fusion(found, weights)
+    scores = reciprocal_rank_fusion(found, weights) if method == "rrf" else weighted_fusion(found, weights, floors)
     return sorted(scores.items(), key=lambda item: (-item[1], item[0]))
 
 
@@ -67,27 +70,30 @@ def reciprocal_rank_fusion(
     return fused
 
 
-def weighted_fusion(rankings: Sequence[Mapping[K, float]], weights: Sequence[float]) -> dict[K, float]:
+def weighted_fusion(
+    rankings: Sequence[Mapping[K, float]], weights: Sequence[float], floors: Sequence[float | None] | None = None
+) -> dict[K, float]:
     """The weighted sum of z-scores: how many standard deviations a score is above the mean of its ranking.
 
-    A key that a ranking lacks counts as its last one: that is what is known of it. The fused scores of different
-    queries don't compare.
+    The fused scores of different queries don't compare.
 
     Args:
         rankings: Scores by key.
         weights: One for each ranking.
+        floors: For each ranking what a key scores that it lacks, and that is one more score of it then. None: as its
+            last one, which is all that is known where a ranking was cut off.
 
     >>> weighted_fusion([{"a": 0.9, "b": 0.7}, {"b": 7.0, "c": 5.0}], [0.5, 0.5])
     {'a': 0.0, 'b': 0.0, 'c': -1.0}
     """
     fused: dict[K, float] = {key: 0.0 for ranking in rankings for key in ranking}
-    for ranking, weight in zip(rankings, weights, strict=True):
+    given: Sequence[float | None] = floors or [None] * len(rankings)
+    for ranking, weight, floor in zip(rankings, weights, given, strict=True):
         if not ranking:
             continue
-        scores = np.fromiter(ranking.values(), np.float64, len(ranking))
-        spread = float(scores.std()) or 1.0
-        z = dict(zip(ranking, ((scores - scores.mean()) / spread).tolist(), strict=True))
-        least = min(z.values())
+        known = [*ranking.values()] if floor is None else [*ranking.values(), floor]
+        mean, spread = float(np.mean(known)), float(np.std(known)) or 1.0
+        missing = min(known) if floor is None else floor
         for key in fused:
-            fused[key] += weight * z.get(key, least)
+            fused[key] += weight * (ranking.get(key, missing) - mean) / spread
     return fused

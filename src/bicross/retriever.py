@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from bicross.caches import ScoreCache
+from bicross.diversity import check_diversity, diversified
 from bicross.encoding.tokenizer import check_text
 from bicross.encoding.windows import WINDOW_TOKENS
 from bicross.errors import ConfigurationError, InputError
@@ -287,6 +288,7 @@ class TwoStageRetriever:
         context: int = 0,
         group_by: str | None = None,
         group_size: int = 1,
+        diversity: float = 0.0,
         observer: Observer | None = None,
     ) -> SearchResult:
         """Both stages: fetch candidates, rerank them, return the best.
@@ -307,6 +309,8 @@ class TwoStageRetriever:
                 ``"source"`` or ``"title"``. A passage without it is a document of its own. Where the candidates are of
                 fewer than `top_k` documents, the best passages of others are added to them.
             group_size: Most passages of a document. The score of a document is that of its best passage.
+            diversity: From 0 (the best hits) to 1: how much a hit loses by being like a better one. The hits are then
+                chosen from all candidates, and come, by maximal marginal relevance; their scores stay.
             observer: Opens a tracing span for each stage.
 
         Raises:
@@ -321,8 +325,9 @@ class TwoStageRetriever:
             raise ConfigurationError(f"context must be a whole number of passages, 0 or more, got {context!r}.")
         _check_query(query)
         grouping = Grouping.asked(group_by, group_size)
+        check_diversity(diversity)
         started = time.perf_counter()
-        wanted = 0 if self.second_stage is None else max(top_k, candidates)
+        wanted = 0 if self.second_stage is None and not diversity else max(top_k, candidates)
         found = self._retrieve(query, top_k, wanted, filter, grouping, observer)
         milliseconds = dict(found.milliseconds)
         reranked = Reranked(list(found.hits))
@@ -341,6 +346,8 @@ class TwoStageRetriever:
             )
             milliseconds["rerank"] = (time.perf_counter() - before) * 1e3
             hits, unscored = reranked.above(score_threshold)
+        if diversity:
+            hits = diversified(self.store, hits, top_k if grouping is None else len(hits), diversity)
         hits = hits[:top_k] if grouping is None else grouping.collapsed(hits, top_k)
         if context:
             hits = [self._with_context(hit, context) for hit in hits]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -35,6 +36,18 @@ class Measuring(Protocol):
     def with_mean_length(self, mean_length: float) -> Any:
         """The same encoder with a mean length."""
         ...
+
+
+class Agreement(NamedTuple):
+    """How like another program's sparse vectors an encoder's are, on the mean of a sample.
+
+    Attributes:
+        cosine: Of their angle: whether the same terms are there, with like weights.
+        difference: Length of what parts them, in lengths of the stored vector.
+    """
+
+    cosine: float
+    difference: float
 
 
 class SparseLeg:
@@ -112,9 +125,10 @@ class SparseLeg:
                 f"{name!r} has one. Index its sources again with this first stage: dense vectors are kept, only sparse "
                 "ones are made."
             )
-        cosine = self.agreement(encoder)
-        if cosine is None:
+        agreement = self.agreement(encoder)
+        if agreement is None:
             return
+        cosine = agreement.cosine
         said = f"Collection {name!r} doesn't say what made its sparse vectors"
         if cosine < _AKIN:
             raise FingerprintMismatchError(
@@ -123,8 +137,8 @@ class SparseLeg:
             )
         warnings.warn(f"{said}; they are like this encoder's: mean cosine {cosine:.3f}.", BicrossWarning, stacklevel=6)
 
-    def agreement(self, encoder: SparseEncoder) -> float | None:
-        """Mean cosine between stored vectors and the encoder's of the same texts; None where there are none."""
+    def agreement(self, encoder: SparseEncoder) -> Agreement | None:
+        """How like the stored vectors the encoder's of the same texts are; None where there are none."""
         found: list[tuple[str, SparseVector]] = []
         for batch in batches_of(islice(self.store.scroll(), 1_000), _SAMPLE):
             vectors = self.store.sparse_vectors([passage.id for passage in batch])
@@ -137,7 +151,8 @@ class SparseLeg:
         if isinstance(encoder, Measuring) and encoder.mean_length is None:
             encoder = encoder.with_mean_length(encoder.measure(texts))
         again = encoder.encode_document(texts)
-        return float(np.mean([_cosine(new, old) for new, (_, old) in zip(again, found, strict=True)]))
+        compared = [_compared(new, old) for new, (_, old) in zip(again, found, strict=True)]
+        return Agreement(*np.mean(compared, axis=0).tolist())
 
     def _warn_of_weighing(self, encoder: SparseEncoder) -> None:
         layout = self.store.layout()
@@ -172,10 +187,12 @@ def shown(record: SparseRecord) -> str:
     return repr(short_name(name, record.fingerprint))
 
 
-def _cosine(one: SparseVector, other: SparseVector) -> float:
+def _compared(one: SparseVector, other: SparseVector) -> tuple[float, float]:
+    """Cosine, and length of the difference in lengths of the other one, which isn't empty."""
     _, mine, its = np.intersect1d(one.indices, other.indices, return_indices=True)
-    lengths = float(np.linalg.norm(one.values)) * float(np.linalg.norm(other.values))
-    return float(one.values[mine].astype(np.float64) @ other.values[its]) / lengths if lengths else 0.0
+    product = float(one.values[mine].astype(np.float64) @ other.values[its])
+    a, b = float(np.linalg.norm(one.values)), float(np.linalg.norm(other.values)) or 1.0
+    return product / (a * b) if a else 0.0, math.sqrt(max(a * a + b * b - 2 * product, 0.0)) / b
 
 
 def batches_of(passages: Iterable[Passage], size: int) -> Iterator[list[Passage]]:

@@ -21,7 +21,8 @@ _MEASURED_AGAIN = 5_000
 _TOLERANCE = 0.1
 """How far the mean length may be off before every vector is made anew."""
 _BATCH = 512
-_ALIKE = 0.99
+_DIFFERENCE = 0.1
+"""How far another program's vectors may be from the encoder's for these to be added to them."""
 
 
 class SparseSync(SparseLeg):
@@ -60,12 +61,12 @@ class SparseSync(SparseLeg):
     def _check_replaceable(self, record: SparseRecord | None, encoder: SparseEncoder) -> None:
         if record is not None:
             raise FingerprintMismatchError(self.mismatch(record, encoder))
-        cosine = self.agreement(encoder)
-        if cosine is not None and cosine < _ALIKE:
+        agreement = self.agreement(encoder)
+        if agreement is not None and agreement.difference > _DIFFERENCE:
             raise FingerprintMismatchError(
                 f"Collection {self.store.collection!r} doesn't say what made its sparse vectors, and they differ from "
-                f"this encoder's (mean cosine {cosine:.3f}; at least {_ALIKE} is needed to add to them). {REMEDY}, or "
-                "pass the sparse_encoder that made them."
+                f"this encoder's by {agreement.difference:.0%} of their length (at most {_DIFFERENCE:.0%} to add to "
+                f"them). {REMEDY}, or pass the sparse_encoder that made them."
             )
 
     def _record(self, encoder: SparseEncoder, texts: Collection[str]) -> SparseRecord:

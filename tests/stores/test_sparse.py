@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import uuid
 
 import numpy as np
 import pytest
+from qdrant_client import QdrantClient, models
 
-from bicross.errors import CollectionNotFoundError, InputError, InputTypeError, StoreError
+from bicross.errors import CollectionNotFoundError, ConfigurationError, InputError, InputTypeError, StoreError
 from bicross.stores import ExactStore, QdrantStore
+from bicross.stores.peers import HAYSTACK_NAMESPACE
 from bicross.stores.schema import SparseRecord
 from bicross.types import Passage, SparseVector
 
@@ -184,3 +187,69 @@ def test_a_damaged_record_is_refused(folder, values):
     sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | {"sparse": values}))
     with QdrantStore(path=folder) as store, pytest.raises(StoreError, match="damaged"):
         store.count()
+
+
+def filled_by_another(name_to_idf: dict[str, bool], payload: dict) -> QdrantClient:
+    client = QdrantClient(":memory:")
+    modifiers = {True: models.Modifier.IDF, False: None}
+    client.create_collection(
+        "default",
+        {"": models.VectorParams(size=2, distance=models.Distance.COSINE)},
+        sparse_vectors_config={
+            name: models.SparseVectorParams(modifier=modifiers[idf]) for name, idf in name_to_idf.items()
+        },
+    )
+    point = str(uuid.uuid5(HAYSTACK_NAMESPACE, "a"))
+    vector = {"": [1.0, 0.0]} | {name: models.SparseVector(indices=[7, 3], values=[2.0, 1.0]) for name in name_to_idf}
+    client.upsert("default", [models.PointStruct(id=point, vector=vector, payload=payload)])
+    return client
+
+
+HAYSTACK_PAYLOAD = {"id": "a", "content": "cats", "meta": {}, "blob": None, "score": None}
+LANGCHAIN_PAYLOAD = {"page_content": "cats", "metadata": {}}
+
+
+@pytest.mark.parametrize(
+    ("slots", "payload", "options", "slot"),
+    [
+        ({"text-sparse": True}, HAYSTACK_PAYLOAD, {}, "text-sparse"),
+        ({"langchain-sparse": False, "other": True}, LANGCHAIN_PAYLOAD, {}, "langchain-sparse"),
+        ({"mine": False}, LANGCHAIN_PAYLOAD, {}, "mine"),
+        (
+            {"mine": False, "yours": True},
+            {"body": "cats"},
+            {"text_key": "body", "sparse_vector_name": "yours"},
+            "yours",
+        ),
+    ],
+)
+def test_other_programs_sparse_vectors_are_searched(slots, payload, options, slot):
+    client = filled_by_another(slots, payload)
+    with QdrantStore(client=client, **options) as store:
+        assert (store.layout().sparse, store.layout().idf) == (slot, slots[slot])
+        hit = store.search_sparse(sparse({7: 1.0}))[0]
+        assert hit.passage.text == "cats"
+        assert hit.score == pytest.approx(2.0 * (math.log(0.5 / 1.5 + 1) if slots[slot] else 1.0))
+        assert store.sparse_vectors([hit.passage.id])[hit.passage.id] == sparse({3: 1.0, 7: 2.0})
+        with pytest.raises(StoreError, match="read-only"):
+            store.update_sparse([hit.passage.id], [EMPTY])
+        store.claim(fingerprint="aaaa")
+        assert store.layout().sparse == slot
+        store.update_sparse([hit.passage.id], [sparse({9: 1.0})])
+        assert store.search_sparse(sparse({9: 1.0}))[0].passage.text == "cats"
+        store.record_sparse(SparseRecord("bbbb", idf=slots[slot]))
+    with QdrantStore(client=client, **({} if "text_key" not in options else {"sparse_vector_name": slot})) as store:
+        assert (store.layout().sparse, store.info().sparse.fingerprint) == (slot, "bbbb")
+
+
+def test_which_of_several_unknown_sparse_vectors_has_to_be_said():
+    client = filled_by_another({"mine": False, "yours": True}, LANGCHAIN_PAYLOAD)
+    with QdrantStore(client=client) as store, pytest.raises(StoreError, match="sparse_vector_name="):
+        store.search_sparse(sparse({7: 1.0}))
+    with (
+        QdrantStore(client=client, sparse_vector_name="his") as store,
+        pytest.raises(StoreError, match=r"'mine', 'yours'"),
+    ):
+        store.count()
+    with pytest.raises(ConfigurationError, match="sparse_vector_name is a vector's name"):
+        QdrantStore(client=client, sparse_vector_name="")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from bicross.bi_encoder import BiEncoder
     from bicross.stores import CollectionInfo, QdrantStore
+    from bicross.types import SparseEncoder
 
 StoreOption = Annotated[str, typer.Option("--store", help="Folder of an embedded store, or URL of a Qdrant server.")]
 CollectionOption = Annotated[str, typer.Option("--collection", help="Name of the collection.")]
@@ -27,6 +28,14 @@ PrecisionOption = Annotated[
 ]
 CacheOption = Annotated[str, typer.Option("--cache", help="Folder of vectors and scores that are kept.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps …")]
+
+FirstStageOption = Annotated[
+    str, typer.Option("--first-stage", help="dense, bm25 (sparse vectors alone), or hybrid (both, fused).")
+]
+LanguageOption = Annotated[
+    str | None,
+    typer.Option(help="BM25's language: de, en, …, auto, none. Default: the collection's own, else en."),
+]
 
 DEFAULT_STORE = ".bicross"
 DEFAULT_CACHE = ".bicross/cache"
@@ -83,6 +92,35 @@ def load_bi_encoder(info: CollectionInfo | None, model: str | None, precision: s
         return BiEncoder.load(  # it was filled with the leading dimensions alone
             info.model, revision=info.revision, precision=precision, device=device, truncate_dim=info.dimension
         )
+
+
+def load_sparse_encoder(
+    info: CollectionInfo | None, first_stage: str, language: str | None, model: str | None = None
+) -> SparseEncoder | None:
+    """The sparse encoder that was named, else the one that made the collection's vectors, else BM25; None for dense.
+
+    Raises:
+        ConfigurationError: A language or a model without a first stage that asks for it.
+    """
+    if first_stage == "dense":
+        if language or model:
+            raise ConfigurationError(
+                f"--language and --sparse are for --first-stage bm25 or hybrid; got {language or model!r} with 'dense'."
+            )
+        return None
+    from bicross.sparse import BM25Encoder, SpladeEncoder
+
+    record = info.sparse if info else None
+    name = model or ("bm25" if language or record is None else record.name)
+    if name == "bm25":
+        return BM25Encoder(language or (record and record.language) or "en")
+    if language:
+        raise ConfigurationError(f"--language is for BM25; got {language!r} with --sparse {name!r}. Leave one out.")
+    if name is None:
+        raise ConfigurationError(
+            "The collection doesn't say which model made its sparse vectors. Name it: --sparse MODEL, or bm25."
+        )
+    return SpladeEncoder.load(name)
 
 
 def show_warnings_plainly() -> None:

@@ -14,10 +14,12 @@ from bicross.cli.common import (
     CollectionOption,
     DeviceOption,
     JsonOption,
+    LanguageOption,
     PrecisionOption,
     StoreOption,
     console,
     load_bi_encoder,
+    load_sparse_encoder,
     open_store,
     print_json,
 )
@@ -51,6 +53,20 @@ def index(
         bool, typer.Option("--force", help="Delete also where the source is empty or not wholly readable.")
     ] = False,
     recreate: Annotated[bool, typer.Option("--recreate", help="Remove the whole collection first.")] = False,
+    first_stage: Annotated[
+        str | None,
+        typer.Option(
+            "--first-stage",
+            help="dense, or hybrid: also sparse vectors, which serve bm25, too. Default: what the collection has.",
+        ),
+    ] = None,
+    language: LanguageOption = None,
+    sparse: Annotated[
+        str | None, typer.Option("--sparse", help="What makes the sparse vectors: bm25, or a SPLADE model.")
+    ] = None,
+    reweight: Annotated[
+        bool, typer.Option("--reweight", help="Make all sparse vectors anew, also another encoder's.")
+    ] = False,
     no_optimize: Annotated[
         bool, typer.Option("--no-optimize", help="Don't build the approximate index at the end.")
     ] = False,
@@ -63,6 +79,8 @@ def index(
     Example: bicross index docs/ notes.jsonl --delete-missing
 
     Example: bicross index --python json re numpy
+
+    Example: bicross index berichte/ --first-stage hybrid --language de
     """
     from bicross import readers
     from bicross.errors import ReadError
@@ -82,12 +100,16 @@ def index(
                 if no_split
                 else readers.split(reading, limit=encoder.passage_limit, count_tokens=encoder.count_tokens)
             )
-            report = TwoStageRetriever(encoder, target).index(
+            stage = first_stage or ("hybrid" if info is not None and info.sparse is not None else "dense")
+            lexical = load_sparse_encoder(info, stage, language, sparse)
+            retriever = TwoStageRetriever(encoder, target, first_stage=stage, sparse_encoder=lexical)
+            report = retriever.index(
                 passages,
                 source=name,
                 delete_missing=delete_missing,
                 force=force,
                 recreate=recreate,
+                reweight=reweight,
                 optimize=not no_optimize,
             )
         total = target.count()
@@ -119,7 +141,12 @@ def _print_report(report: IndexReport, total: int, collection: str, store: str, 
         f"{report.deleted} deleted",
     ]
     out.print(f"{', '.join(parts)}; {report.encoded} encoded in {seconds:.1f} s.", markup=False)
-    notes = {"cut to the model's limit": report.truncated, "skipped": report.skipped, "duplicates": report.duplicates}
+    notes = {
+        "got a sparse vector and kept their dense one": report.weighted,
+        "cut to the model's limit": report.truncated,
+        "skipped": report.skipped,
+        "duplicates": report.duplicates,
+    }
     for what, count in notes.items():
         if count:
             out.print(f"{count} {what}.", markup=False)

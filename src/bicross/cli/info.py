@@ -55,7 +55,7 @@ def info(
     vector_name: Annotated[str | None, typer.Option("--vector-name", help="Which of several dense vectors.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the collections of a store: passages, dimension, layout, model, fingerprint, size.
+    """List the collections of a store: passages, dimension, layout, model, fingerprint, sparse vectors, size.
 
     Example: bicross info --store .bicross --check
 
@@ -130,6 +130,14 @@ def _values(collection: CollectionInfo, report: CheckReport | None) -> dict[str,
     return values
 
 
+def _sparse(collection: CollectionInfo) -> str:
+    record = collection.sparse
+    if record is None:
+        return "none"
+    name = f"{record.name or 'unnamed'} {record.language or ''}".rstrip()
+    return name if record.state == "ready" else f"{name} (unfinished: index again)"
+
+
 def _print_table(found: list[CollectionInfo], checks: dict[str, CheckReport]) -> None:
     from rich.table import Table
 
@@ -142,6 +150,7 @@ def _print_table(found: list[CollectionInfo], checks: dict[str, CheckReport]) ->
         "layout",
         "model",
         "fingerprint",
+        "sparse",
         "indexed",
         "size",
     ):
@@ -156,6 +165,7 @@ def _print_table(found: list[CollectionInfo], checks: dict[str, CheckReport]) ->
             f"{each.layout}, read-only" if each.read_only else each.layout,
             each.model or "not recorded",
             (each.fingerprint or "none")[:12],
+            _sparse(each),
             str(each.indexed_vectors_count),
             size,
         )

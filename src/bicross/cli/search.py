@@ -12,11 +12,14 @@ from bicross.cli.common import (
     DEFAULT_STORE,
     CollectionOption,
     DeviceOption,
+    FirstStageOption,
     JsonOption,
+    LanguageOption,
     PrecisionOption,
     StoreOption,
     console,
     load_bi_encoder,
+    load_sparse_encoder,
     open_store,
     print_json,
 )
@@ -51,6 +54,13 @@ def search(
         ),
     ] = None,
     group_size: Annotated[int, typer.Option(help="Most passages of a document, with --group-by.")] = 1,
+    first_stage: FirstStageOption = "dense",
+    language: LanguageOption = None,
+    sparse: Annotated[
+        str | None,
+        typer.Option("--sparse", help="What makes the query's sparse vector. Default: the collection's own."),
+    ] = None,
+    diversity: Annotated[float, typer.Option(help="From 0 to 1: how much a hit loses by being like a better one.")] = 0,
     precision: PrecisionOption = "float32",
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -58,6 +68,8 @@ def search(
     """Search a collection in two stages, with the model that filled it.
 
     Example: bicross search "split a string by a regular expression" --top-k 5
+
+    Example: bicross search "error E1027" --first-stage hybrid
 
     Example: bicross search "who pays for it?" --group-by source_id
 
@@ -71,7 +83,8 @@ def search(
         info = _collection(source, store, collection)
         encoder = load_bi_encoder(info, None, precision, device)
         scorer = None if cross == "none" else CrossEncoder.load(cross, precision=precision, device=device)
-        retriever = TwoStageRetriever(encoder, source, scorer)
+        lexical = load_sparse_encoder(info, first_stage, language, sparse)
+        retriever = TwoStageRetriever(encoder, source, scorer, first_stage=first_stage, sparse_encoder=lexical)
         # The first call of a model takes much longer than any other; the times below are those of a running service.
         retriever.search("warm up", 1, candidates=2)
         for query in queries:
@@ -85,11 +98,13 @@ def search(
                 context=context,
                 group_by=group_by,
                 group_size=group_size,
+                diversity=diversity,
             )
             if as_json:
                 print_json(as_dict(query, result))
             else:
-                units = (encoder.similarity_name, scorer.score_unit if scorer else "")
+                unit = encoder.similarity_name if first_stage == "dense" else first_stage
+                units = (unit, scorer.score_unit if scorer else "")
                 _print_result(query, result, units, retriever.stage1_weight, grouped=group_by is not None)
 
 
@@ -120,6 +135,8 @@ def _hit(hit: Hit) -> dict[str, Any]:
         "document_id": hit.document_id,
         "document_span": hit.document_span,
     }
+    if hit.legs:
+        values["legs"] = {leg.name: {"rank": leg.rank, "score": leg.score} for leg in hit.legs}
     if hit.context:
         values["context"] = [near.text for near in hit.context]
     return values
