@@ -22,9 +22,9 @@ from common import data_folder, machine, write_report
 from ir_measures import Qrel, R, ScoredDoc, nDCG
 
 from bicross import BiEncoder, CrossEncoder
-from bicross.distillation.held_out import WEIGHTS, weighted_sums
+from bicross.evaluation.depth import WEIGHTS
 from bicross.evaluation.files import read_qrels, read_texts
-from bicross.ranking import exact_top_k
+from bicross.ranking import exact_top_k, weighted_sums
 
 SEED = 20
 CANDIDATES = 100

@@ -6,7 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bicross import ranking
-from bicross.ranking import Pace, exact_top_k, marginal_relevance, order, pair_costs, scaled, weighted_sum
+from bicross.ranking import (
+    Pace,
+    exact_top_k,
+    marginal_relevance,
+    order,
+    pair_costs,
+    scaled,
+    weighted_sum,
+    weighted_sums,
+)
 from bicross.types import Hit, Passage
 
 finite = st.floats(-20, 20, allow_nan=False, width=32)
@@ -97,3 +106,10 @@ def test_top_k_equals_sorting_everything_whatever_the_blocks(monkeypatch: pytest
     assert np.array_equal(positions, order)
     assert np.array_equal(found, np.take_along_axis(scores, order, axis=1))
     assert exact_top_k(queries, documents[:5], 9)[0].shape == (7, 5)
+
+
+def test_weighted_sums_by_hand() -> None:
+    first, cross = np.array([[0.9, 0.7, 0.5]] * 2, np.float32), np.array([[0.0, 6.0, 3.0]] * 2, np.float32)
+    # Both have three evenly spaced values: the first stage's, on the second's scale, are 6, 3 and 0.
+    assert weighted_sums(first, cross, 0.5) == pytest.approx(np.array([[3.0, 4.5, 1.5]] * 2), abs=1e-6)
+    assert weighted_sums(first[:0], cross[:0], 0.5).shape == (0, 3)

@@ -74,6 +74,21 @@ def exact_top_k(queries: Floats, documents: Floats, top_k: int) -> tuple[npt.NDA
     return positions, scores
 
 
+def weighted_sums(first: npt.ArrayLike, cross: npt.ArrayLike, weight: float) -> npt.NDArray[np.float64]:
+    """The final scores of several queries' candidates, as `weighted_sum` gives them for one.
+
+    Args:
+        first: The first stage's scores. **Shape:** (queries, candidates).
+        cross: The cross-encoder's logits. **Shape:** as ``first``.
+        weight: Share of the first stage, from 0 (the cross-encoder alone) to 1 (the first stage's order).
+
+    Returns:
+        **Shape:** as ``first``. **Unit:** that of ``cross``.
+    """
+    rows = zip(np.asarray(cross), np.asarray(first), strict=True)
+    return np.array([weighted_sum(c, b, weight) for c, b in rows], dtype=np.float64).reshape(np.shape(first))
+
+
 def order(hits: list[Hit]) -> list[Hit]:
     """Reranked hits by score, then the others; ties, and the others, keep the given order, the first stage's."""
     return sorted(hits, key=lambda hit: (hit.rerank_score is None, -hit.score if hit.rerank_score is not None else 0.0))

@@ -6,14 +6,7 @@ import ir_measures
 import numpy as np
 import pytest
 
-from bicross.distillation.held_out import Reranked, choose_weight, ndcg_at_10, weight_curve, weighted_sums
-
-
-def test_weighted_sums_by_hand() -> None:
-    first, cross = np.array([[0.9, 0.7, 0.5]] * 2, np.float32), np.array([[0.0, 6.0, 3.0]] * 2, np.float32)
-    # Both have three evenly spaced values: the first stage's, on the second's scale, are 6, 3 and 0.
-    assert weighted_sums(first, cross, 0.5) == pytest.approx(np.array([[3.0, 4.5, 1.5]] * 2), abs=1e-6)
-    assert weighted_sums(first[:0], cross[:0], 0.5).shape == (0, 3)
+from bicross.distillation.held_out import Reranked, choose_weight, ndcg_at_10, weight_curve
 
 
 def test_ndcg_equals_ir_measures() -> None:

@@ -10,12 +10,11 @@ import numpy.typing as npt
 
 from bicross.distillation.labels import Labels
 from bicross.errors import ConfigurationError
-from bicross.ranking import weighted_sum
+from bicross.evaluation.depth import WEIGHTS
+from bicross.ranking import weighted_sums
 from bicross.types import Floats
 
 Doubles = npt.NDArray[np.float64]
-WEIGHTS = tuple(round(0.05 * step, 2) for step in range(21))
-"""The weights that are tried. Unit: share of the first stage, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,21 +87,6 @@ def _connected(labels: Labels) -> dict[str, str]:
             parent[root(node)] = root(nodes[0])
     first = {query_id: query.positives[0] for query_id, query in labels.queries.items()}
     return {query_id: root(labels.groups.get(doc, f"\x00{doc}")) for query_id, doc in first.items()}
-
-
-def weighted_sums(first: Floats, cross: Floats, weight: float) -> Doubles:
-    """Final scores as the retriever computes them, query by query: see `bicross.ranking.weighted_sum`.
-
-    Args:
-        first: The first stage's scores. **Shape:** (queries, candidates).
-        cross: The cross-encoder's logits. **Shape:** as ``first``.
-        weight: Share of the first stage, from 0 (the cross-encoder alone) to 1 (the first stage's order).
-
-    Returns:
-        **Shape:** as ``first``. **Unit:** that of ``cross``.
-    """
-    sums = [weighted_sum(c, b, weight) for c, b in zip(cross, first, strict=True)]
-    return np.array(sums, dtype=np.float64).reshape(first.shape)
 
 
 def ndcg_at_10(scores: Doubles, gains: Floats, relevant: npt.NDArray[np.int64]) -> Doubles:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from bicross.evaluation.agreement import CUT, Doubles, Positions, best_first, ndcg
 from bicross.evaluation.timing import Timing
-from bicross.ranking import weighted_sum
+from bicross.ranking import weighted_sums
 
 BUDGETS = (50.0, 150.0, 500.0)
 """**Unit:** milliseconds of a query."""
@@ -70,17 +70,11 @@ class WeightPoint:
     high: float
 
 
-def final_scores(first: npt.ArrayLike, cross: npt.ArrayLike, weight: float) -> Doubles:
-    """The final scores as the retriever computes them, query by query; see `bicross.ranking.weighted_sum`."""
-    rows = zip(np.asarray(cross), np.asarray(first), strict=True)
-    return np.array([weighted_sum(c, b, weight) for c, b in rows], dtype=np.float64).reshape(np.shape(first))
-
-
 def final_order(first: npt.ArrayLike, cross: npt.ArrayLike, weight: float, depth: int) -> Positions:
     """Columns in the retriever's final order where the first ``depth`` are reranked; the others stay behind them."""
     b, c = np.asarray(first, dtype=np.float64), np.asarray(cross, dtype=np.float64)
     count = b.shape[1]
-    head = best_first(final_scores(b[:, :depth], c[:, :depth], weight)) if depth else np.zeros((len(b), 0), np.int64)
+    head = best_first(weighted_sums(b[:, :depth], c[:, :depth], weight)) if depth else np.zeros((len(b), 0), np.int64)
     tail = np.broadcast_to(np.arange(min(depth, count), count), (len(b), max(count - depth, 0)))
     return np.concatenate([head, tail], axis=1)
 
@@ -121,7 +115,7 @@ def depth_points(
     """The final order's quality at each depth."""
     from bicross.evaluation.statistics import bootstrap_interval
 
-    deepest = final_scores(first, cross, weight)
+    deepest = weighted_sums(first, cross, weight)
     points = []
     for depth in depths:
         order = final_order(first, cross, weight, depth)
@@ -160,7 +154,7 @@ def budgets(
     first: npt.ArrayLike, cross: npt.ArrayLike, weight: float, timing: Timing, judge: Judge | None
 ) -> list[Budget]:
     """What each time budget buys: the depth that fits, and the quality at exactly that depth."""
-    deepest = final_scores(first, cross, weight)
+    deepest = weighted_sums(first, cross, weight)
     bought = []
     for milliseconds in BUDGETS:
         depth = timing.affordable(milliseconds, np.shape(first)[1])

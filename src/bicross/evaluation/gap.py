@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from bicross.cross_encoder import CrossEncoder, raw_fingerprint, raw_scores
-from bicross.errors import ConfigurationError, TruncationWarning
+from bicross.errors import ConfigurationError, MissingExtraError, TruncationWarning
 from bicross.evaluation.analysis import Scores, findings
 from bicross.evaluation.datasets import Dataset, load_dataset
-from bicross.evaluation.depth import final_scores
 from bicross.evaluation.findings import GapReport, Setting, Teacher
 from bicross.evaluation.stages import Stages
 from bicross.evaluation.timing import Timing, time_stages
 from bicross.progress import announce
+from bicross.ranking import weighted_sums
 from bicross.second_stage import SecondStage
 from bicross.types import Encoder, Scorer
 
@@ -68,6 +69,7 @@ def gap_report(
         InputError: No documents or no queries; or a vector or score that isn't finite: earlier ones are kept.
         MissingExtraError: The extra ``evaluation`` isn't installed.
     """
+    _check_extra()
     _check(queries=queries, pool=pool, candidates=candidates)
     weight = SecondStage(cross_encoder, stage1_weight).stage1_weight
     if teacher not in get_args(Teacher):
@@ -81,7 +83,7 @@ def gap_report(
         measured = _timed(stages, loaded, positions) if timing else None
         _announce_cost(positions.size, measured, exhaustive, show_progress)
         cross = stages.cross_scores(loaded, positions, show_progress=show_progress)
-    final = final_scores(first, cross, weight)
+    final = weighted_sums(first, cross, weight)
     chosen = final if teacher == "final" else cross.astype(np.float64)
     scores = Scores(positions, first, cross, final, chosen, min(candidates, positions.shape[1]))
     own = isinstance(cross_encoder, CrossEncoder)
@@ -129,6 +131,12 @@ def _announce_cost(pairs: int, timing: Timing | None, exhaustive: bool, show_pro
     spent = "" if timing is None else f", about {max(pairs * timing.per_pair / 60_000, 0.1):,.1f} minutes here"
     text = f"scoring at most {pairs:,} pairs{spent}; those in the cache are not scored again"
     announce(text, True if exhaustive and show_progress is None else show_progress)
+
+
+def _check_extra() -> None:
+    """Say before anything is scored that something is missing, not after."""
+    if find_spec("scipy") is None or find_spec("ir_measures") is None:
+        raise MissingExtraError('A gap report needs scipy and ir-measures: pip install "bicross[evaluation]"')
 
 
 def _check(**counts: Any) -> None:
