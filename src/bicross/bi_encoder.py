@@ -22,6 +22,7 @@ from bicross.encoding.prompts import Role, role_prompt
 from bicross.encoding.saving import save_bi_checkpoint
 from bicross.encoding.specs import BiCheckpoint
 from bicross.encoding.tokenizer import check_text, check_texts
+from bicross.encoding.workers import check_devices
 from bicross.errors import ConfigurationError, DimensionMismatchError
 from bicross.types import Floats
 
@@ -55,6 +56,7 @@ class BiEncoder(LoadedModel):
         name: str,
         revision: str | None = None,
         truncate_dim: int | None = None,
+        devices: tuple[str, ...] = (),
     ) -> None:
         if checkpoint.similarity not in SIMILARITIES:
             raise ConfigurationError(f"similarity must be one of {SIMILARITIES}, got {checkpoint.similarity!r}.")
@@ -62,7 +64,7 @@ class BiEncoder(LoadedModel):
         document = towers.load_tower(checkpoint.document, options)
         query = towers.load_tower(checkpoint.query, options) if checkpoint.two_towers else document
         self._leases: dict[Role, Lease[towers.Tower]] = {"document": document, "query": query}
-        super().__init__(name, revision, options, self._leases.values())
+        super().__init__(name, revision, options, self._leases.values(), devices)
         self.truncate_dim = truncate_dim
         self._digests: dict[Role, str] = {}
         _check_dimensions(query.get().model.dimension, document.get().model.dimension, truncate_dim)
@@ -76,7 +78,8 @@ class BiEncoder(LoadedModel):
         token: str | None = None,
         local_files_only: bool = False,
         cache_dir: str | os.PathLike[str] | None = None,
-        device: str = "auto",
+        device: str | Sequence[str] = "auto",
+        workers: int | None = None,
         precision: str = "float32",
         backend: str = "auto",
         truncate_dim: int | None = None,
@@ -91,7 +94,10 @@ class BiEncoder(LoadedModel):
             token: Access token for the hub.
             local_files_only: Don't ask the hub; use its cache.
             cache_dir: The hub's cache, where it isn't the usual one.
-            device: "auto" (CUDA, then MPS, then CPU) or a torch device.
+            device: "auto" (CUDA, then MPS, then CPU), a torch device, or several: a process on each shares big jobs,
+                everything else is computed on the first.
+            workers: Processes that share big jobs, on one device; each has its part of the cores. Scripts need
+                ``if __name__ == "__main__":`` then.
             precision: "float32", "bfloat16", "float16", or "auto": bfloat16 where the hardware computes in it.
             backend: "auto" or "torch".
             truncate_dim: Keep this many leading dimensions (Matryoshka models). Not normalised again.
@@ -104,6 +110,7 @@ class BiEncoder(LoadedModel):
             CheckpointError: Damaged, unsafe (pickle) or unknown.
             ConfigurationError: An option that makes no sense.
         """
+        device, devices = check_devices(device, workers)
         options = LoadOptions.check(device, precision, backend, model_options, trust_remote_code)
         found = locate(
             name_or_path,
@@ -116,7 +123,14 @@ class BiEncoder(LoadedModel):
         checkpoint = read_bi_checkpoint(found.folder)
         if checkpoint.note:
             logger.info("%s", checkpoint.note)
-        return cls(checkpoint, options, name=found.name, revision=found.revision, truncate_dim=truncate_dim)
+        return cls(
+            checkpoint,
+            options,
+            name=found.name,
+            revision=found.revision,
+            truncate_dim=truncate_dim,
+            devices=devices,
+        )
 
     @property
     def dimension(self) -> int:
@@ -281,7 +295,9 @@ class BiEncoder(LoadedModel):
         single = isinstance(texts, str)
         batch = [check_text(texts)] if isinstance(texts, str) else check_texts(texts)
         prompt = role_prompt(self.prompts, role) if prompt is None else check_text(prompt, "prompt")
-        vectors, truncated = encode(tower, batch, prompt, batch_tokens, show_progress, return_truncation)
+        vectors, truncated = encode(
+            tower, batch, prompt, batch_tokens, show_progress, return_truncation, self._remote()
+        )
         vectors = np.ascontiguousarray(vectors[:, : truncate_dim or self.truncate_dim])
         if normalize:
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from bicross.encoding.backends.torch import activate
-from bicross.encoding.batching import distinct, slabs
 from bicross.encoding.checkpoint import read_cross_checkpoint
 from bicross.encoding.counting import Counts
 from bicross.encoding.fingerprint import digest, encoder_digest
@@ -19,13 +18,13 @@ from bicross.encoding.loading import LoadOptions, check_unchanged, folder_state
 from bicross.encoding.locate import locate
 from bicross.encoding.model import LoadedModel
 from bicross.encoding.saving import save_cross_checkpoint
-from bicross.encoding.scoring import load_classifier, score_ids
+from bicross.encoding.scoring import load_classifier, score_ids, score_texts
 from bicross.encoding.specs import CrossCheckpoint
 from bicross.encoding.tokenizer import Ids, check_text, check_texts
 from bicross.encoding.windows import WINDOW_TOKENS, best_windows, check_windows
 from bicross.encoding.windows import windows as spans_of
+from bicross.encoding.workers import check_devices
 from bicross.errors import ConfigurationError, InputTypeError
-from bicross.overlap import ahead
 from bicross.progress import progress
 from bicross.types import Floats, Ranked, Scorer, Windows
 
@@ -58,10 +57,11 @@ class CrossEncoder(LoadedModel):
         name: str,
         revision: str | None = None,
         activation: str | None = None,
+        devices: tuple[str, ...] = (),
     ) -> None:
         self.checkpoint = checkpoint
         self._lease = load_classifier(checkpoint.encoder, options)
-        super().__init__(name, revision, options, [self._lease])
+        super().__init__(name, revision, options, [self._lease], devices)
         default = "sigmoid" if self.labels == 1 else "identity"
         self.activation = activation or checkpoint.activation or default
         activate(np.zeros((1, self.labels), dtype=np.float32), self.activation)
@@ -76,7 +76,8 @@ class CrossEncoder(LoadedModel):
         token: str | None = None,
         local_files_only: bool = False,
         cache_dir: str | os.PathLike[str] | None = None,
-        device: str = "auto",
+        device: str | Sequence[str] = "auto",
+        workers: int | None = None,
         precision: str = "float32",
         backend: str = "auto",
         activation: str | None = None,
@@ -95,6 +96,7 @@ class CrossEncoder(LoadedModel):
             CheckpointError: Damaged, unsafe (pickle), unknown, or without a trained head.
             ConfigurationError: An option that makes no sense.
         """
+        device, devices = check_devices(device, workers)
         options = LoadOptions.check(device, precision, backend, model_options, trust_remote_code)
         found = locate(
             name_or_path,
@@ -105,7 +107,9 @@ class CrossEncoder(LoadedModel):
             cache_dir=cache_dir,
         )
         checkpoint = read_cross_checkpoint(found.folder)
-        return cls(checkpoint, options, name=found.name, revision=found.revision, activation=activation)
+        return cls(
+            checkpoint, options, name=found.name, revision=found.revision, activation=activation, devices=devices
+        )
 
     @property
     def labels(self) -> int:
@@ -186,17 +190,10 @@ class CrossEncoder(LoadedModel):
         _check_pairs(pairs)
         head = self._prompt(prompt)
         given = [(query, text) for query, text in pairs]
-        sizes = [len(query) + len(text) for query, text in given]
-        order, source = distinct(given, sizes)
-        logits = np.empty((len(given), self.labels), dtype=np.float32)
-        cut = np.zeros(len(given), dtype=bool)
         counts = Counts()
-        parts = [order[span] for span in slabs([sizes[i] for i in order])]
-        tokenised = ((part, self._pair_ids([given[i] for i in part], head)) for part in parts)
-        with progress("scoring", len(order), show_progress) as advance:
-            for part, ids in ahead(tokenised) if len(parts) > 1 else tokenised:
-                logits[part], cut[part] = score_ids(classifier, ids, counts, batch_tokens, advance)
-        logits, cut = logits[source], cut[source]
+        logits, cut = score_texts(
+            classifier, given, head, counts, batch_tokens, show_progress, self.checkpoint.encoder, self._remote()
+        )
         counts.cut = 0 if return_truncation else int(cut.sum())
         counts.warn(len(pairs), classifier.tokenizer.max_length)
         scores = self._activated(logits, activation)
@@ -281,16 +278,6 @@ class CrossEncoder(LoadedModel):
             return check_text(prompt, "prompt")
         name = self.checkpoint.default_prompt_name
         return self.checkpoint.prompts.get(name, "") if name else ""
-
-    def _pair_ids(self, pairs: Sequence[tuple[str, str]], head: str) -> list[tuple[Ids, Ids]]:
-        """Token ids of pairs; a query, or a text, of many pairs is tokenised once."""
-        queries = self._unique_ids([head + query for query, _ in pairs])
-        texts = self._unique_ids([text for _, text in pairs])
-        return [(queries[head + query], texts[text]) for query, text in pairs]
-
-    def _unique_ids(self, texts: Sequence[str]) -> dict[str, Ids]:
-        unique = list(dict.fromkeys(texts))
-        return dict(zip(unique, self._lease.get().tokenizer.ids(unique), strict=True))
 
     def activated(self, logits: Floats) -> Floats:
         """Logits of a one-label model as scores. **Shape:** (n,) → (n,). **Unit:** `score_unit`."""

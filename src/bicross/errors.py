@@ -11,6 +11,7 @@ BicrossError
 ├── CheckpointError (ValueError)          a model folder that is damaged, unsafe or of an unknown kind
 ├── ClosedError (RuntimeError)            used after close()
 ├── ForkedProcessError (RuntimeError)     a model or store used in a forked child
+├── WorkerError (RuntimeError)            a worker process was ended again and again
 └── StoreError (RuntimeError)
     ├── CollectionNotFoundError (LookupError)
     ├── FingerprintMismatchError (ValueError)
@@ -67,6 +68,10 @@ class ClosedError(BicrossError, RuntimeError):
 
 class ForkedProcessError(BicrossError, RuntimeError):
     """A model or store was used in a forked child process, where it would hang."""
+
+
+class WorkerError(BicrossError, RuntimeError):
+    """A worker process was ended again and again while it did its part of a job."""
 
 
 class StoreError(BicrossError, RuntimeError):

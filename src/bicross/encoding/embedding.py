@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from bicross.encoding import workers
 from bicross.encoding.batching import distinct, pad, slabs
 from bicross.encoding.counting import Counts
+from bicross.encoding.loading import Files, Lease, LoadOptions, check_unchanged
 from bicross.encoding.scheduling import scheduler_of
+from bicross.encoding.specs import TowerSpec
 from bicross.encoding.tokenizer import Ids
-from bicross.encoding.towers import Tower
+from bicross.encoding.towers import Tower, load_tower
+from bicross.encoding.workers import POOLED_TEXTS, Remote
 from bicross.errors import CheckpointError
 from bicross.overlap import ahead
 from bicross.progress import Advance, progress
@@ -24,6 +30,14 @@ class TowerOutput(NamedTuple):
 
     vectors: Floats
     truncated: npt.NDArray[np.bool_]
+
+
+class _Embedded(NamedTuple):
+    """A part of a job. **Shape:** vectors (rows, dimension); cut (rows,)."""
+
+    vectors: Floats
+    cut: npt.NDArray[np.bool_]
+    counts: Counts
 
 
 class _Slab(NamedTuple):
@@ -41,21 +55,33 @@ def encode(
     batch_tokens: int | None,
     show_progress: bool | None,
     mask_asked: bool,
+    remote: Remote | None = None,
 ) -> TowerOutput:
-    """Vectors of texts, in input order, and which texts were cut: a warning says how many, unless it is asked for."""
+    """Vectors of texts, in input order, and which texts were cut: a warning says how many, unless it is asked for.
+
+    Args:
+        tower: What they go through.
+        texts: In any order; equal ones are encoded once.
+        prompt: Stands in front of each.
+        batch_tokens: Most tokens of a batch, padding included.
+        show_progress: None: on a terminal, once it takes more than two seconds.
+        mask_asked: Whether the caller looks at the mask.
+        remote: The workers that share a big job, and how they load the tower.
+    """
     sizes = [len(text) for text in texts]
     order, source = distinct(texts, sizes)
     vectors = np.empty((len(texts), tower.model.dimension), dtype=np.float32)
     truncated = np.zeros(len(texts), dtype=bool)
     counts = Counts()
-    parts = [order[span] for span in slabs([sizes[i] for i in order])]
-    tokenised = ((part, _tokenise(tower, [texts[i] for i in part], prompt)) for part in parts)
     with progress("encoding", len(order), show_progress) as advance:
-        for part, slab in ahead(tokenised) if len(parts) > 1 else tokenised:
-            vectors[part] = _embed(tower, slab, prompt, batch_tokens, advance)
-            truncated[part] = slab.cut
-            counts.unknown += slab.counts.unknown
-            counts.tokens += slab.counts.tokens
+        if remote is not None and len(order) >= POOLED_TEXTS:
+            results = _remotely(tower, texts, order, prompt, batch_tokens, advance, remote)
+        else:
+            results = _here(tower, texts, order, prompt, batch_tokens, advance)
+        for part, found in results:
+            vectors[part], truncated[part] = found.vectors, found.cut
+            counts.unknown += found.counts.unknown
+            counts.tokens += found.counts.tokens
             _check_finite(vectors, texts, part)
     if len(order) < len(texts):
         repeated = [i for i, first in enumerate(source) if first != i]
@@ -65,6 +91,59 @@ def encode(
     counts.cut = 0 if mask_asked else int(truncated.sum())
     counts.warn(len(texts), tower.tokenizer.max_length)
     return TowerOutput(vectors, truncated)
+
+
+def _here(
+    tower: Tower,
+    texts: Sequence[str],
+    order: Sequence[int],
+    prompt: str,
+    batch_tokens: int | None,
+    advance: Advance,
+) -> Iterator[tuple[Sequence[int], _Embedded]]:
+    parts = [order[span] for span in slabs([len(texts[i]) for i in order])]
+    tokenised = ((part, _tokenise(tower, [texts[i] for i in part], prompt)) for part in parts)
+    for part, slab in ahead(tokenised) if len(parts) > 1 else tokenised:
+        vectors = _embed(tower, slab, prompt, batch_tokens, advance)
+        yield part, _Embedded(vectors, slab.cut, slab.counts)
+
+
+def _remotely(
+    tower: Tower,
+    texts: Sequence[str],
+    order: Sequence[int],
+    prompt: str,
+    batch_tokens: int | None,
+    advance: Advance,
+    remote: Remote,
+) -> Iterator[tuple[Sequence[int], _Embedded]]:
+    parts = workers.parts(order)
+    tasks = (
+        (tower.spec, remote.options, tower.files, [texts[i] for i in part], prompt, batch_tokens) for part in parts
+    )
+    for part, found in zip(parts, remote.pool.map(_in_worker, tasks), strict=True):
+        advance(len(part))
+        yield part, found
+
+
+def _in_worker(
+    spec: TowerSpec,
+    options: LoadOptions,
+    files: Files,
+    texts: Sequence[str],
+    prompt: str,
+    batch_tokens: int | None,
+) -> _Embedded:
+    """A part of another process's job."""
+    tower = _lease(spec, replace(options, device=workers.own_device())).get()
+    check_unchanged(files, tower.files)
+    slab = _tokenise(tower, texts, prompt)
+    return _Embedded(_embed(tower, slab, prompt, batch_tokens, lambda _: None), slab.cut, slab.counts)
+
+
+@lru_cache(maxsize=8)
+def _lease(spec: TowerSpec, options: LoadOptions) -> Lease[Tower]:
+    return load_tower(spec, options)
 
 
 def _tokenise(tower: Tower, texts: Sequence[str], prompt: str) -> _Slab:

@@ -10,6 +10,7 @@ from typing import Any
 
 from bicross.encoding.loading import Lease, LoadOptions
 from bicross.encoding.saving import push
+from bicross.encoding.workers import Remote, share_in
 from bicross.lifecycle import Closing
 
 
@@ -21,11 +22,19 @@ class LoadedModel(Closing):
         revision: The commit, for a checkpoint of the model hub.
     """
 
-    def __init__(self, name: str, revision: str | None, options: LoadOptions, leases: Iterable[Lease[Any]]) -> None:
+    def __init__(
+        self,
+        name: str,
+        revision: str | None,
+        options: LoadOptions,
+        leases: Iterable[Lease[Any]],
+        devices: tuple[str, ...] = (),
+    ) -> None:
         self.name = name
         self.revision = revision
         self._options = options
-        self._shares = tuple(leases)
+        self._workers = share_in(tuple(options.device if device == "auto" else device for device in devices))
+        self._shares = (*leases, *([self._workers] if self._workers else []))
 
     @property
     def device(self) -> str:
@@ -48,6 +57,10 @@ class LoadedModel(Closing):
     def push_to_hub(self, repository: str, *, token: str | None = None, private: bool = True) -> str:
         """Upload the checkpoint to the model hub; returns its address."""
         return push(self.save, repository, token, private)
+
+    def _remote(self) -> Remote | None:
+        """The workers that share big jobs, where it was loaded with any."""
+        return Remote(self._workers.get(), self._options) if self._workers else None
 
     def close(self) -> None:
         """Let go of the model; it leaves memory with its last user."""

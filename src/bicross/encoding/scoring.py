@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from bicross.encoding import workers
 from bicross.encoding.backends.torch import TorchClassifier
-from bicross.encoding.batching import pad
+from bicross.encoding.batching import distinct, pad, slabs
 from bicross.encoding.checkpoint import weight_files
 from bicross.encoding.counting import Counts
-from bicross.encoding.loading import Files, Lease, LoadOptions, folder_state, share
+from bicross.encoding.loading import Files, Lease, LoadOptions, check_unchanged, folder_state, share
 from bicross.encoding.scheduling import scheduler_of
 from bicross.encoding.specs import TransformerSpec
 from bicross.encoding.tokenizer import Ids, TextTokenizer, load_tokenizer
+from bicross.encoding.workers import POOLED_TEXTS, Remote
 from bicross.errors import CheckpointError
-from bicross.progress import Advance
+from bicross.overlap import ahead
+from bicross.progress import Advance, progress
 from bicross.types import Floats
 
 
@@ -76,7 +81,93 @@ def score_ids(
     finite = np.isfinite(logits).all(axis=1)
     if not finite.all():
         raise CheckpointError(
-            f"Scores must be finite numbers, got NaN or infinity for the pair at position {int(np.argmin(finite))}. "
+            f"Scores must be finite numbers, got NaN or infinity for {int((~finite).sum())} of {len(rows)} pairs. "
             "The weights or the precision don't fit; try precision='float32'."
         )
     return logits, np.array([cut for _, _, cut in rows], dtype=bool)
+
+
+def score_texts(
+    classifier: Classifier,
+    pairs: Sequence[tuple[str, str]],
+    head: str,
+    counts: Counts,
+    batch_tokens: int | None,
+    show_progress: bool | None,
+    spec: TransformerSpec,
+    remote: Remote | None = None,
+) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Logits of pairs of texts, and which pairs were cut. **Shape:** (pairs, labels), (pairs,).
+
+    Args:
+        classifier: What they go through.
+        pairs: In any order; equal ones are scored once.
+        head: Stands in front of every query.
+        counts: Of unknown tokens; added to.
+        batch_tokens: Most tokens of a batch, padding included.
+        show_progress: None: on a terminal, once it takes more than two seconds.
+        spec: Where the classifier was loaded from.
+        remote: The workers that share a big job, and how they load the classifier.
+    """
+    sizes = [len(query) + len(text) for query, text in pairs]
+    order, source = distinct(pairs, sizes)
+    logits = np.empty((len(pairs), classifier.model.labels), dtype=np.float32)
+    cut = np.zeros(len(pairs), dtype=bool)
+    with progress("scoring", len(order), show_progress) as advance:
+        if remote is not None and len(order) >= POOLED_TEXTS:
+            parts = workers.parts(order)
+            tasks = (
+                (spec, remote.options, classifier.files, [pairs[i] for i in part], head, batch_tokens) for part in parts
+            )
+            for part, found in zip(parts, remote.pool.map(_in_worker, tasks), strict=True):
+                logits[part], cut[part] = found.logits, found.cut
+                counts.unknown += found.counts.unknown
+                counts.tokens += found.counts.tokens
+                advance(len(part))
+        else:
+            parts = [order[span] for span in slabs([sizes[i] for i in order])]
+            tokenised = ((part, _pair_ids(classifier.tokenizer, [pairs[i] for i in part], head)) for part in parts)
+            for part, ids in ahead(tokenised) if len(parts) > 1 else tokenised:
+                logits[part], cut[part] = score_ids(classifier, ids, counts, batch_tokens, advance)
+    return logits[source], cut[source]
+
+
+class _Scored(NamedTuple):
+    """A part of a job. **Shape:** logits (pairs, labels); cut (pairs,)."""
+
+    logits: Floats
+    cut: npt.NDArray[np.bool_]
+    counts: Counts
+
+
+def _in_worker(
+    spec: TransformerSpec,
+    options: LoadOptions,
+    files: Files,
+    pairs: Sequence[tuple[str, str]],
+    head: str,
+    batch_tokens: int | None,
+) -> _Scored:
+    """A part of another process's job."""
+    classifier = _lease(spec, replace(options, device=workers.own_device())).get()
+    check_unchanged(files, classifier.files)
+    counts = Counts()
+    ids = _pair_ids(classifier.tokenizer, pairs, head)
+    return _Scored(*score_ids(classifier, ids, counts, batch_tokens, lambda _: None), counts)
+
+
+@lru_cache(maxsize=8)
+def _lease(spec: TransformerSpec, options: LoadOptions) -> Lease[Classifier]:
+    return load_classifier(spec, options)
+
+
+def _pair_ids(tokenizer: TextTokenizer, pairs: Sequence[tuple[str, str]], head: str) -> list[tuple[Ids, Ids]]:
+    """Token ids of pairs; a query, or a text, of many pairs is tokenised once."""
+    queries = _unique_ids(tokenizer, [head + query for query, _ in pairs])
+    texts = _unique_ids(tokenizer, [text for _, text in pairs])
+    return [(queries[head + query], texts[text]) for query, text in pairs]
+
+
+def _unique_ids(tokenizer: TextTokenizer, texts: Sequence[str]) -> dict[str, Ids]:
+    unique = list(dict.fromkeys(texts))
+    return dict(zip(unique, tokenizer.ids(unique), strict=True))
