@@ -10,7 +10,8 @@ import pytest
 
 from bicross.errors import ConfigurationError, DimensionMismatchError, FilterError, InputError
 from bicross.stores import ExactStore, Store
-from bicross.stores.grouping import Grouping
+from bicross.stores.conditions import Node, matches
+from bicross.stores.grouping import Grouping, best_documents
 from bicross.types import Hit, Passage
 
 
@@ -109,10 +110,32 @@ def test_other_fields(store: Store, group_by: str) -> None:
 
 
 def test_equal_scores_go_by_id(store: Store) -> None:
-    passages = [piece(f"d{i % 40:02}", i // 40) for i in reversed(range(120))]
-    store.upsert(passages, at(*np.full(120, 0.6)))
+    mixed = np.random.default_rng(0).permutation(240).tolist()
+    passages = [piece(f"d{i % 40:02}", i // 40) for i in mixed]
+    store.upsert(passages, at(*np.full(240, 0.6)))
     assert ids(store.search_groups(QUERY, top_k=3)) == [["d00#0"], ["d01#0"], ["d02#0"]]
     assert ids(store.search_groups(QUERY, top_k=2, group_size=2)) == [["d00#0", "d00#1"], ["d01#0", "d01#1"]]
+
+
+def test_an_id_that_names_another_document_misleads_nobody(store: Store) -> None:
+    stray = Passage("stray", id="crowd", meta={"source_id": "other"})
+    store.upsert([*(piece("crowd", i) for i in range(100)), stray], at(*np.full(100, 0.9), 0.1))
+    assert [len(group) for group in store.search_groups(QUERY, group_size=200)] == [100, 1]
+    assert ids(store.search_groups(QUERY))[1] == ["crowd"]
+
+
+def test_a_crowd_of_any_size_costs_a_few_short_requests() -> None:
+    hits = [Hit(piece("crowd", i), 1.0) for i in range(5000)] + [Hit(piece(f"d{i}", 0), 0.5) for i in range(3)]
+    asked: list[int] = []
+
+    def fetch(limit: int, node: Node | None) -> list[Hit]:
+        asked.append(limit)
+        rows = (hit for hit in hits if matches(node, {"id": hit.passage.id, "meta": hit.passage.meta}))
+        return [hit for hit, _ in zip(rows, range(limit), strict=False)]
+
+    found = best_documents(Grouping.of("source_id"), fetch, 10, None)
+    assert ids(found) == [["crowd#0"], ["d0#0"], ["d1#0"], ["d2#0"]]
+    assert asked == [64, 128]
 
 
 def test_a_filter_chooses_among_the_passages(store: Store) -> None:
