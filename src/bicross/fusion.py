@@ -9,7 +9,7 @@ import numpy as np
 
 from bicross.errors import ConfigurationError
 
-K = TypeVar("K", str, int)
+K = TypeVar("K", bound=str | int)
 Ranking = Sequence[tuple[K, float]]
 """Keys with their scores, best first."""
 
@@ -86,14 +86,14 @@ def weighted_fusion(
     >>> weighted_fusion([{"a": 0.9, "b": 0.7}, {"b": 7.0, "c": 5.0}], [0.5, 0.5])
     {'a': 0.0, 'b': 0.0, 'c': -1.0}
     """
-    fused: dict[K, float] = {key: 0.0 for ranking in rankings for key in ranking}
-    given: Sequence[float | None] = floors or [None] * len(rankings)
-    for ranking, weight, floor in zip(rankings, weights, given, strict=True):
-        if not ranking:
+    fused: dict[K, float] = {key: 0.0 for found in rankings for key in found}
+    absent = [None] * len(rankings) if floors is None else floors
+    for scores, weight, floor in zip(rankings, weights, absent, strict=True):
+        if not scores:
             continue
-        known = [*ranking.values()] if floor is None else [*ranking.values(), floor]
+        known = [*scores.values()] if floor is None else [*scores.values(), floor]
         mean, spread = float(np.mean(known)), float(np.std(known)) or 1.0
         missing = min(known) if floor is None else floor
         for key in fused:
-            fused[key] += weight * (ranking.get(key, missing) - mean) / spread
+            fused[key] += weight * (scores.get(key, missing) - mean) / spread
     return fused
