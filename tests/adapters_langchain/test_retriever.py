@@ -185,7 +185,7 @@ def test_chunks_are_grouped_by_their_document(bi_encoder: BiEncoder, cross_encod
         vectors = BicrossVectorStore(bi_encoder, store)
         vectors.add_documents(chunks)
         engine = TwoStageRetriever(bi_encoder, store, cross_encoder)
-        retriever = BicrossRetriever(retriever=engine, group_by="source")
+        retriever = BicrossRetriever(retriever=engine, group_by="meta.source")
         found = retriever.invoke(QUERY)
         assert sorted(document.metadata["source"] for document in found) == ["a.txt", "b.txt"]
         ungrouped = retriever.invoke(QUERY, k=6, group_by="start_index")
@@ -198,9 +198,9 @@ def test_chunks_are_grouped_by_their_document(bi_encoder: BiEncoder, cross_encod
         plain = BicrossRetriever(retriever=engine, search_kwargs={"group_by": "meta.source", "group_size": 3})
         assert len(plain.invoke(QUERY, k=1)) == 3
         assert "document_span" not in BicrossRetriever(retriever=engine).invoke(QUERY)[0].metadata
-        best = vectors.similarity_search("the cat is old", k=2, group_by="source")
+        best = vectors.similarity_search("the cat is old", k=2, group_by="meta.source")
         assert [d.metadata["source"] for d in best] == ["a.txt", "b.txt"]
-        assert vectors.as_retriever(search_kwargs={"k": 2, "group_by": "source"}).invoke("the cat is old") == best
+        assert vectors.as_retriever(search_kwargs={"k": 2, "group_by": "meta.source"}).invoke("the cat is old") == best
     with pytest.raises(ValidationError, match="greater than 0"):
         BicrossRetriever(retriever=engine, group_size=0)
 

@@ -179,6 +179,14 @@ class TestReading:
         assert [hit.passage for hit in hits] == [expected[1], expected[3]]
         assert opened.stamps([peer.ids[0], "absent"]) == {peer.ids[0]: stamp_of(expected[0])}
 
+    def test_documents_are_found_by_a_field_of_meta(self, peer, opened):
+        groups = opened.search_groups([0.3, 1, 0.2, 0.1], "inner.deep", 2)
+        assert [[hit.passage.id for hit in group] for group in groups] == [[peer.ids[1]], [peer.ids[0]]]
+        alone = opened.search_groups([0.3, 1, 0.2, 0.1], "source_id", 9)
+        assert [group[0].passage.id for group in alone] == [peer.ids[i] for i in (1, 0, 2, 3)]
+        numbers = opened.search_groups([0.3, 1, 0.2, 0.1], "meta.n", 9, filter=_is("even", True))
+        assert [group[0].passage.id for group in numbers] == [peer.ids[0], peer.ids[2]]
+
     @pytest.mark.parametrize(
         ("filter", "expected"),
         [

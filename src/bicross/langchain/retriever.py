@@ -39,7 +39,7 @@ class BicrossRetriever(BaseRetriever):
     """Haystack's filter dict; ``meta.`` may be left out of field names."""
     group_by: str | None = None
     """Search whole documents over their chunks: the metadata field whose value the chunks of one share, ``source_id``
-    or, for LangChain's own splitters, ``source``. Only the best chunks of each come back, and `k` counts documents."""
+    or, for LangChain's own splitters, ``meta.source``. Only the best chunks of each come back, `k` counts documents."""
     group_size: int = Field(default=1, gt=0)
     """Most chunks of a document."""
     search_kwargs: dict[str, Any] = Field(default_factory=dict)

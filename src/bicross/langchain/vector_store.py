@@ -153,7 +153,7 @@ class BicrossVectorStore(AsyncMethods):
             k: How many documents.
             filter: Haystack's filter dict.
             group_by: Search whole texts over their chunks: the metadata field whose value the chunks of one share, for
-                LangChain's own splitters ``source``. Only the best chunks of each come back, and `k` counts texts.
+                LangChain's own splitters ``meta.source``. Only the best chunks of each come back, and `k` counts texts.
             group_size: Most chunks of a text.
             kwargs: None.
 
