@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from bicross import Passage, QdrantStore
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -119,6 +122,22 @@ def test_errors_are_one_message_and_a_code(bicross: Run, arguments: list[str], w
     assert done.returncode == code
     assert words in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
+
+
+def test_a_damaged_or_locked_collection_hides_no_other(bicross: Run, tmp_path: Path) -> None:
+    for name in ("sound", "damaged", "locked"):
+        with QdrantStore(path=tmp_path / ".bicross", collection=name) as store:
+            store.upsert([Passage("one")], [[1.0, 0.0]])
+    (tmp_path / ".bicross" / "damaged" / "bicross.json").write_text("{")
+    with QdrantStore(path=tmp_path / ".bicross", collection="locked") as store:
+        assert store.count() == 1
+        done = bicross("info", "--json", check=False)
+    assert done.returncode == 1
+    found = json.loads(done.stdout)
+    assert [each["name"] for each in found["collections"]] == ["sound"]
+    assert "is not JSON" in found["failed"]["damaged"]
+    assert f"process {os.getpid()} has" in found["failed"]["locked"]
+    assert "damaged: " in done.stderr
 
 
 def test_debug_shows_the_traceback(bicross: Run) -> None:

@@ -98,6 +98,19 @@ class TestFolder:
             assert [info.name for info in store.collections()] == ["a.b-C_9"]
         assert sorted(path.name for path in folder.iterdir()) == ["a.b-C_9", "other"]
 
+    def test_one_that_cannot_be_opened_hides_no_other(self, folder):
+        for name in ("a", "b", "c"):
+            fill(folder, 2, name)
+        (folder / "b" / "bicross.json").write_text("{")
+        with QdrantStore(path=folder, collection="c") as store:
+            failed = {}
+            infos = store.collections(lambda name, error: failed.update({name: str(error)}))
+            assert [info.name for info in infos] == ["a", "c"]
+            assert list(failed) == ["b"]
+            assert "is not JSON" in failed["b"]
+            with pytest.raises(StoreError, match="is not JSON"):
+                store.collections()
+
     @pytest.mark.parametrize(
         "name", ["", ".", "..", "a/b", "../x", "a b", "ä", "x" * 65, "a\x00", "~a", "a\n", None, 3]
     )

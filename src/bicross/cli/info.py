@@ -66,17 +66,21 @@ def info(
     keys = _keys(text_key=text_key, title_key=title_key, meta_key=meta_key, vector_name=vector_name)
     if keys and collection is None:
         raise ConfigurationError(f"Keys belong to one collection; got {sorted(keys)} without --collection. Name it.")
-    found = _found(store, collection, keys)
+    broken: dict[str, str] = {}
+    found = _found(store, collection, keys, broken)
     if adopt:
         name = collection or _only_unrecorded(found)
         _adopt(store, name, bi or "starter", keys, as_json)
-        found = _found(store, collection, {})
+        found = _found(store, collection, {}, broken)
     checks = {each.name: _check(store, each, bi, {} if adopt else keys) for each in found} if check else {}
     if as_json:
-        print_json({"collections": [_values(each, checks.get(each.name)) for each in found]})
+        values: dict[str, Any] = {"collections": [_values(each, checks.get(each.name)) for each in found]}
+        print_json(values | ({"failed": broken} if broken else {}))
     else:
         _print_table(found, checks)
-    if any(not report.sound for report in checks.values()):
+    for name, reason in broken.items():
+        typer.echo(f"{name}: {reason}", err=True)
+    if broken or any(not report.sound for report in checks.values()):
         raise typer.Exit(1)
 
 
@@ -84,10 +88,11 @@ def _keys(**given: str | None) -> StoreKeys:
     return cast("StoreKeys", {name: value for name, value in given.items() if value is not None})
 
 
-def _found(store: str, collection: str | None, keys: StoreKeys) -> list[CollectionInfo]:
+def _found(store: str, collection: str | None, keys: StoreKeys, broken: dict[str, str]) -> list[CollectionInfo]:
+    """The collections; those that can't be opened, damaged or locked, go into `broken` with the reason."""
     with open_store(store, collection or DEFAULT_COLLECTION, **keys) as source:
         if collection is None:
-            return source.collections()
+            return source.collections(lambda name, error: broken.update({name: str(error)}))
         info = source.info()
     if info is None:
         raise CollectionNotFoundError(f"There is no collection {collection!r} in {store!r}. List them: bicross info")

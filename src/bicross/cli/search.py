@@ -157,7 +157,7 @@ def _parse_filter(text: str | None) -> dict[str, Any] | None:
 def _collection(source: QdrantStore, store: str, collection: str) -> CollectionInfo:
     info = source.info()
     if info is None:
-        others = ", ".join(repr(other.name) for other in source.collections()) or "none"
+        others = ", ".join(repr(other.name) for other in source.collections(lambda *_: None)) or "none"
         raise CollectionNotFoundError(
             f"There is no collection {collection!r} in {store!r} (there: {others}). Fill it: bicross index PATH…"
         )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bicross.errors import CollectionNotFoundError, ConfigurationError, FilterError
+from bicross.errors import CollectionNotFoundError, ConfigurationError, FilterError, StoreError
 from bicross.stores import inputs
 from bicross.stores.batches import JSON_BYTES_PER_NUMBER, batches, payloads_of, size_of, with_kept
 from bicross.stores.binding import check_binding, check_understood, check_writable, remedy
@@ -36,10 +36,28 @@ class Store(SparseSide):
         """What the collection says of itself, without counting; None where there is none."""
         return self._ready().header()
 
-    def collections(self) -> list[CollectionInfo]:
-        """All collections at this store's place, by name."""
-        found = (_describe(transport, name) for name, transport in self._ready().collections())
-        return sorted((info for info in found if info is not None), key=lambda info: info.name)
+    def collections(self, failed: Callable[[str, StoreError], object] | None = None) -> list[CollectionInfo]:
+        """All collections at this store's place, by name.
+
+        Args:
+            failed: Told the name and the error of each collection that can't be opened; None: the first such error is
+                raised.
+
+        Raises:
+            StoreError: A collection is damaged, or open in another process.
+        """
+        found = []
+        for name, transport in self._ready().collections():
+            try:
+                info = _describe(transport, name)
+            except StoreError as error:
+                if failed is None:
+                    raise
+                failed(name, error)
+                continue
+            if info is not None:
+                found.append(info)
+        return sorted(found, key=lambda info: info.name)
 
     def bind(
         self,
