@@ -93,12 +93,27 @@ def test_the_smallest_depth_by_judgments_keeps_a_share_of_the_best_not_of_the_de
     assert depth.smallest_point([depth.DepthPoint(0, None, None, 0.9)], 0.9) is None
 
 
-def test_the_recommended_depth_takes_judgments_first() -> None:
-    orders = {"cross_encoder": Kept(300, 700), "final": Kept(60, 90)}
-    assert advised_depth(orders)[0] == 60
-    assert advised_depth(orders | {"two_stage_ndcg": Kept(10, 50)})[0] == 50
-    assert advised_depth({"cross_encoder": Kept(7, 8), "final": Kept(7, 8)})[0] == 10
-    assert advised_depth({"cross_encoder": Kept(None, None), "final": Kept(None, None)})[0] is None
+def test_a_depth_that_is_surely_worse_is_not_recommended_whatever_share_it_keeps() -> None:
+    kept = {"cross_encoder": Kept(300, 700), "final": Kept(60, 90)}
+    rows = [(0, 0.5, 0.4), (10, 0.9, 0.0), (50, 0.98, 0.01), (100, 0.97, 0.0), (200, 1.0, 0.0)]
+    points = [depth.DepthPoint(d, None, None, ndcg, behind_best=behind) for d, ndcg, behind in rows]
+    assert advised_depth(kept, points)[0] == 100
+    assert advised_depth(kept, [])[0] == 60
+    assert advised_depth({"cross_encoder": Kept(7, 8), "final": Kept(7, 8)}, [])[0] == 10
+    assert advised_depth({"cross_encoder": Kept(None, None), "final": Kept(None, None)}, [])[0] is None
+
+
+def test_how_far_a_depth_is_behind_the_best_is_measured_query_by_query() -> None:
+    # Each query gains the same 0.1: the interval of the gain is a point, however far the queries lie apart.
+    first = np.array([[4.0, 3.0, 2.0, 1.0]] * 3)
+    levels = np.array([0.1, 0.5, 0.9])
+
+    def judge(order: np.ndarray) -> np.ndarray:
+        return levels - 0.1 * (order[:, 0] != 3)
+
+    points = depth.depth_points(first, np.repeat(CROSS, 3, axis=0), 0.0, [2, 4], timing=None, judge=judge, seed=0)
+    assert points[0].behind_best == pytest.approx(0.1)
+    assert points[1].behind_best == 0.0
 
 
 def test_a_weight_is_recommended_only_where_it_is_surely_better() -> None:

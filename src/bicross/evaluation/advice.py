@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bicross.evaluation.agreement import CUT, Doubles
+from bicross.evaluation.depth import DepthPoint, smallest_point
 
 if TYPE_CHECKING:
     from bicross.evaluation.findings import Distribution, GapReport, Kept
@@ -16,12 +17,12 @@ _LATE = 0.5
 """A top 10 that needs more of the pool than this share may well go on behind it."""
 
 
-def advised_depth(kept: Mapping[str, Kept]) -> tuple[int | None, str]:
+def advised_depth(kept: Mapping[str, Kept], points: Sequence[DepthPoint]) -> tuple[int | None, str]:
     """How many candidates the first stage should hand over, and why; None where nothing can be said."""
-    if "two_stage_ndcg" in kept and (depth := kept["two_stage_ndcg"].share99) is not None:
+    if (depth := smallest_point(points, 0.95, sure=True)) is not None:
         return depth, (
-            "the smallest depth measured that keeps 99 % of the best nDCG@10 of both stages, by the judgments; "
-            f"{kept['two_stage_ndcg'].share95} keep 95 %"
+            "the smallest depth measured that keeps 95 % of the best nDCG@10 of both stages by the judgments, and "
+            "isn't surely worse than the best on these queries"
         )
     if (depth := kept["final"].share95) is not None:
         return max(depth, CUT), "the smallest k that keeps 95 % of the final order's top 10, and no less than those 10"

@@ -83,7 +83,7 @@ def findings(data: Dataset, scores: Scores, setting: Setting, timing: Timing | N
     if judge is not None:
         kept["two_stage_ndcg"] = Kept(*(depth.smallest_point(points, share) for share in (0.95, 0.99)))
     judged = None if judge is None else _judged(scores, weight, judge, by_query, seed)
-    advised, because = advised_depth(kept)
+    advised, because = advised_depth(kept, points)
     report = GapReport(
         setting=setting,
         timing=timing,

@@ -6,7 +6,7 @@ Score matrices have their columns in the first stage's order: **Shape:** (querie
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,8 @@ class DepthPoint:
         milliseconds: Of a query, both stages; None where time wasn't measured.
         agreement: nDCG@10 with the scores of the deepest final order as gains; None where these are constant.
         ndcg, low, high: nDCG@10 by the judgments, with its 95 % bootstrap interval; None without judgments.
+        behind_best: Lower end of the 95 % interval of what the best depth gains over this one, query by query: above
+            0, this depth is surely worse. None without judgments.
     """
 
     depth: int
@@ -42,6 +44,7 @@ class DepthPoint:
     ndcg: float | None = None
     low: float | None = None
     high: float | None = None
+    behind_best: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +119,18 @@ def depth_points(
     from bicross.evaluation.statistics import bootstrap_interval
 
     deepest = weighted_sums(first, cross, weight)
-    points = []
-    for depth in depths:
-        order = final_order(first, cross, weight, depth)
-        spent = None if timing is None else timing.milliseconds(depth)
-        agreement = agreement_with_deepest(order, deepest)
-        if judge is None:
-            points.append(DepthPoint(depth, spent, agreement))
-            continue
-        judged = judge(order[:, :CUT])
-        points.append(DepthPoint(depth, spent, agreement, float(judged.mean()), *bootstrap_interval(judged, seed=seed)))
+    orders = [final_order(first, cross, weight, depth) for depth in depths]
+    spent = [None if timing is None else timing.milliseconds(depth) for depth in depths]
+    near = [agreement_with_deepest(order, deepest) for order in orders]
+    points = [DepthPoint(*row) for row in zip(depths, spent, near, strict=True)]
+    if judge is None:
+        return points
+    judged = [judge(order[:, :CUT]) for order in orders]
+    best = max(judged, key=lambda values: float(values.mean()))
+    for i, values in enumerate(judged):
+        low, high = bootstrap_interval(values, seed=seed)
+        behind, _ = bootstrap_interval(best - values, seed=seed)
+        points[i] = replace(points[i], ndcg=float(values.mean()), low=low, high=high, behind_best=behind)
     return points
 
 
@@ -143,11 +148,20 @@ def weight_points(
     return points, values
 
 
-def smallest_point(points: Sequence[DepthPoint], share: float) -> int | None:
-    """The smallest rerank depth of the curve that keeps a share of its best judged quality."""
-    judged = [(point.depth, point.ndcg) for point in points if point.depth and point.ndcg is not None]
-    best = max((ndcg for _, ndcg in judged), default=0.0)
-    return next((depth for depth, ndcg in judged if ndcg >= share * best - 1e-9), None) if best > 0 else None
+def smallest_point(points: Sequence[DepthPoint], share: float, *, sure: bool = False) -> int | None:
+    """The smallest rerank depth of the curve that keeps a share of its best judged quality.
+
+    Args:
+        points: The curve; depth 0 doesn't count.
+        share: From 0 to 1.
+        sure: Leave out depths that are surely worse than the best, whatever share they keep.
+    """
+    judged = [(point, point.ndcg) for point in points if point.depth and point.ndcg is not None]
+    least = share * max((ndcg for _, ndcg in judged), default=0.0)
+    if least <= 0:
+        return None
+    kept = (point for point, ndcg in judged if ndcg >= least - 1e-9)
+    return next((point.depth for point in kept if not sure or (point.behind_best or 0.0) <= 0), None)
 
 
 def budgets(
