@@ -43,7 +43,7 @@ def advised_weight(weights: Sequence[float], values: Doubles, current: float, se
     best = int(np.argmax(values.mean(axis=1)))
     gained = values[best] - values[list(weights).index(current)]
     low, high = bootstrap_interval(gained, seed=seed)
-    points = f"{gained.mean() * 100:+.1f} points ({low * 100:+.1f} to {high * 100:+.1f})"
+    points = f"{gained.mean() * 100:+.1f} points ({low * 100:+.1f} to {high * 100:+.1f})".replace("-", "−")
     if weights[best] == current:
         return current, "no other weight did better on these queries"
     if low > 0:
