@@ -4,7 +4,6 @@ import asyncio
 import contextvars
 import os
 import threading
-import time
 
 from bicross import pool
 
@@ -20,25 +19,26 @@ def test_sixty_four_calls_wait_side_by_side() -> None:
     assert sorted(asyncio.run(main())) == list(range(64))
 
 
-def test_no_more_calls_compute_than_there_are_cores() -> None:
-    running = 0
-    most = 0
+def test_calls_that_compute_are_bounded_and_do_not_queue_behind_a_few_long_ones() -> None:
+    most = max(pool.COMPUTING_THREADS, os.cpu_count() or 1)
+    barrier = threading.Barrier(most, timeout=30)
+    running = peak = 0
     lock = threading.Lock()
 
     def compute() -> None:
-        nonlocal running, most
+        nonlocal running, peak
         with lock:
             running += 1
-            most = max(most, running)
-        time.sleep(0.05)
+            peak = max(peak, running)
+        barrier.wait()  # passes once all threads of the pool are in here
         with lock:
             running -= 1
 
     async def main() -> None:
-        await asyncio.gather(*(pool.computing(compute) for _ in range(16)))
+        await asyncio.gather(*(pool.computing(compute) for _ in range(2 * most)))
 
     asyncio.run(main())
-    assert most == (os.cpu_count() or 1)
+    assert peak <= most
 
 
 def test_context_and_errors_pass_through() -> None:

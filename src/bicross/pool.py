@@ -19,6 +19,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 WAITING_THREADS = 64
+COMPUTING_THREADS = 16
+"""More than there are cores: models take turns by themselves, and make one batch of the queries that wait for them."""
 _lock = threading.Lock()
 
 
@@ -28,7 +30,7 @@ async def waiting(call: Callable[P, T], *arguments: P.args, **options: P.kwargs)
 
 
 async def computing(call: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
-    """Run a call that mostly computes without blocking the event loop, as many at once as there are cores."""
+    """Run a call that mostly computes without blocking the event loop."""
     return await _run("computing", partial(call, *arguments, **options))
 
 
@@ -44,5 +46,5 @@ async def _run(kind: Literal["waiting", "computing"], call: Callable[[], T]) -> 
 def _pool(kind: Literal["waiting", "computing"], process: int) -> ThreadPoolExecutor:
     """The pool of a process: threads don't survive a fork."""
     del process
-    sizes = {"waiting": WAITING_THREADS, "computing": os.cpu_count() or 1}
+    sizes = {"waiting": WAITING_THREADS, "computing": max(COMPUTING_THREADS, os.cpu_count() or 1)}
     return ThreadPoolExecutor(sizes[kind], thread_name_prefix=f"bicross-{kind}")
