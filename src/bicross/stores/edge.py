@@ -22,7 +22,7 @@ from bicross.stores.folder import SIDECAR
 from bicross.stores.inputs import COLLECTION_NAME
 from bicross.stores.layouts import NATIVE, Layout
 from bicross.stores.schema import SPARSE, Header
-from bicross.stores.shards import Registry, SharedShard, engine_errors
+from bicross.stores.shards import Registry, SharedShard
 from bicross.stores.transport import (
     Point,
     Row,
@@ -54,6 +54,9 @@ class EdgeEngine:
 
     def count(self, shard: edge.EdgeShard) -> int:
         return shard.count(edge.CountRequest())
+
+    def unindexed(self, shard: edge.EdgeShard) -> int:
+        return max(self.count(shard) - shard.info().indexed_vectors_count, 0)
 
 
 _registry = Registry(EdgeEngine())
@@ -215,9 +218,8 @@ class EdgeTransport:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[edge.EdgeShard]:
-        shared = self._shared()
-        with engine_errors(shared.folder.path, "read"):
-            yield shared.shard
+        with self._shared().reading() as shard:
+            yield shard
 
 
 def _config(header: Header) -> edge.EdgeConfig:

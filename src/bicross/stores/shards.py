@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,8 +13,12 @@ from typing import Any, Protocol
 
 from bicross.errors import BicrossError, CollectionNotFoundError, StoreError, StoreLockedError
 from bicross.stores.folder import SIDECAR, Folder
+from bicross.stores.gate import Gate
+from bicross.stores.optimizing import optimize_in_child
 from bicross.stores.schema import Header
 
+MANY = 20_000
+"""Points above which building their index takes seconds, and a process of its own."""
 _FLUSH_EVERY = 256 * 1024 * 1024
 
 
@@ -32,6 +37,10 @@ class Engine(Protocol):
         """Number of points in a shard."""
         ...
 
+    def unindexed(self, shard: Any) -> int:
+        """Number of points that aren't in its approximate index."""
+        ...
+
 
 class SharedShard:
     """A collection folder as this process has it open: once, whoever many stores use it."""
@@ -41,6 +50,7 @@ class SharedShard:
         self.users = 0
         self.header: Header | None = None
         self._writing = threading.RLock()
+        self._gate = Gate()
         self._engine = engine
         self._shard: Any = None
         self._sealed = False
@@ -130,11 +140,29 @@ class SharedShard:
             if self._unflushed > _FLUSH_EVERY:  # the engine trims its log where it is flushed; else the log only grows
                 self.flush()
 
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Any]:
+        """The engine's open shard, which stays open until the end of the block."""
+        with engine_errors(self.folder.path, "read"), self._gate.inside():
+            yield self.shard
+
     def optimize(self) -> bool:
-        """Build the index."""
+        """Build the index: of many points in a process of its own, with the shard closed meanwhile; readers wait."""
         with self._writing, engine_errors(self.folder.path, "optimise"):
             self.folder.check_space(self.folder.size())
-            return bool(self.shard.optimize())
+            if self._engine.unindexed(self.shard) < MANY or not sys.executable:
+                return bool(self.shard.optimize())
+            self.flush()
+            with self._gate.shut():
+                count = self._engine.count(self.shard)
+                self.shard.close()
+                try:
+                    return optimize_in_child(self.folder.path)
+                finally:
+                    self._shard = None
+                    self._load()
+                    if (now := self._engine.count(self.shard)) != count:
+                        raise _damaged(self.folder.path, f"it opens with {now} passages, and had {count}")
 
     def flush(self) -> None:
         """Force everything to the disk."""
