@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 
 import mmh3
 import numpy as np
@@ -65,6 +67,13 @@ def test_the_fingerprint_changes_with_what_changes_a_vector() -> None:
     assert len({encoder.fingerprint for encoder in encoders}) == len(encoders)
     assert BM25Encoder().with_mean_length(9.0).fingerprint == BM25Encoder().fingerprint
     assert BM25Encoder("english").fingerprint == BM25Encoder("en").fingerprint
+
+
+def test_copies_for_other_processes_encode_alike() -> None:
+    encoder = BM25Encoder("auto", k1=1.2, mean_length=3.0, stop_words=["fox"])
+    for again in (pickle.loads(pickle.dumps(encoder)), copy.deepcopy(encoder)):
+        assert again.fingerprint == encoder.fingerprint
+        assert again.encode_document("foxes and a fox лисы") == encoder.encode_document("foxes and a fox лисы")
 
 
 def test_it_satisfies_the_protocol() -> None:

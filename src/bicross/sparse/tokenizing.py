@@ -103,6 +103,9 @@ class TermTable(dict[str, int]):
         self[word] = index
         return index
 
+    def __reduce__(self) -> tuple[type[TermTable], tuple[str, list[str]]]:
+        return TermTable, (self._language, sorted(self.stop_words))  # without its words: they come up again
+
     def stem(self, word: str) -> str:
         """A word's stem, by the language's stemmer; by its script where the language isn't the word's, or unknown."""
         if self._language == "none":
