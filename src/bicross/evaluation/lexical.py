@@ -47,7 +47,12 @@ def sparse_candidates(
 
 
 def fused_candidates(
-    legs: Sequence[tuple[npt.NDArray[np.int32], Floats]], weights: Sequence[float], fusion: str, k: int
+    legs: Sequence[tuple[npt.NDArray[np.int32], Floats]],
+    weights: Sequence[float],
+    fusion: str,
+    k: int,
+    *,
+    floors: Sequence[float | None],
 ) -> tuple[npt.NDArray[np.int32], Floats]:
     """One ranking for each query out of several; equal scores in the documents' order.
 
@@ -56,14 +61,17 @@ def fused_candidates(
         weights: One for each search.
         fusion: See `bicross.fusion.fuse`.
         k: How many at most.
+        floors: What a document scores in each search that a search which looked at all of them left out.
 
     Returns:
         As `sparse_candidates`. **Shape:** both (queries, min(k, the most that any query has)).
     """
-    rows = [
-        fuse([_ranking(positions[row], scores[row]) for positions, scores in legs], weights, fusion)[:k]
-        for row in range(len(legs[0][0]))
-    ]
+    rows = []
+    for row in range(len(legs[0][0])):
+        rankings = [_ranking(positions[row], scores[row]) for positions, scores in legs]
+        cut_off = [len(ranking) == legs[place][0].shape[1] for place, ranking in enumerate(rankings)]
+        known = [None if cut else floor for cut, floor in zip(cut_off, floors, strict=True)]
+        rows.append(fuse(rankings, weights, fusion, known)[:k])
     shape = (len(rows), max(map(len, rows), default=0))
     positions, scores = np.full(shape, -1, dtype=np.int32), np.full(shape, -np.inf, dtype=np.float32)
     for row, ranking in enumerate(rows):

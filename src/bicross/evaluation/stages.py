@@ -132,7 +132,8 @@ class Stages(Closing):
         if first_stage == "bm25":
             return sparse
         dense = self._dense(data, depth, show_progress)
-        return fused_candidates((dense, sparse), (1 - self.sparse_weight, self.sparse_weight), self.fusion, k)
+        weights = (1 - self.sparse_weight, self.sparse_weight)
+        return fused_candidates((dense, sparse), weights, self.fusion, k, floors=(None, 0.0))
 
     def _dense(self, data: Dataset, k: int, show_progress: bool | None) -> tuple[Positions, Floats]:
         name = getattr(self.bi_encoder, "similarity_name", "cosine")
