@@ -15,14 +15,13 @@ import json
 import sys
 from collections.abc import Sequence
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import ir_measures
 import numpy as np
-import sentence_transformers
 from common import data_folder, machine, write_report
-from sentence_transformers import SentenceTransformer
 
 from bicross import BiEncoder
 from bicross.caches import VectorCache
@@ -56,10 +55,10 @@ def read(folder: Path, split: str) -> tuple[dict[str, str], dict[str, str], dict
     return documents, {query_id: texts[query_id] for query_id in qrels}, qrels
 
 
-def theirs(model: SentenceTransformer, name: str, cache: VectorCache, folder: Path, split: str) -> dict[str, float]:
+def theirs(model: Any, name: str, cache: VectorCache, folder: Path, split: str) -> dict[str, float]:
     """The figures of sentence-transformers' vectors and search."""
     documents, queries, qrels = read(folder, split)
-    fingerprint = f"sentence-transformers {sentence_transformers.__version__} {name} float32 {model.max_seq_length}"
+    fingerprint = f"sentence-transformers {version('sentence-transformers')} {name} float32 {model.max_seq_length}"
 
     def encode(texts: Sequence[str]) -> np.ndarray:
         return model.encode(list(texts), convert_to_numpy=True, show_progress_bar=False)
@@ -102,7 +101,11 @@ def main() -> int:
     arguments = parser.parse_args()
     baselines = json.loads(arguments.baselines.read_text(encoding="utf-8"))["sets"]
     found = locate(arguments.model, "bi-encoder")
-    model = None if arguments.ours_only else SentenceTransformer(str(found.folder), device="cpu")
+    model = None
+    if not arguments.ours_only:
+        from sentence_transformers import SentenceTransformer
+
+        model = SentenceTransformer(str(found.folder), device="cpu")
     rows: list[dict[str, Any]] = []
     with (
         Stages(BiEncoder.load(arguments.model, device="cpu"), cache_dir=arguments.cache) as stages,
