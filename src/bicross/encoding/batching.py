@@ -44,6 +44,8 @@ def distinct(items: Sequence[Hashable], sizes: Sequence[int]) -> tuple[list[int]
     >>> distinct(["a", "bbb", "a", "cc"], [1, 3, 1, 2])
     ([1, 3, 0], [0, 1, 0, 3])
     """
+    if len(items) == 1:
+        return [0], [0]
     first: dict[Hashable, int] = {}
     source = [first.setdefault(item, position) for position, item in enumerate(items)]
     return sorted(first.values(), key=sizes.__getitem__, reverse=True), source

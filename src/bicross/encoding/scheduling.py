@@ -173,6 +173,8 @@ class Scheduler:
 
     def _compute(self, calls: Sequence[_Call], compute: Compute, width: int, budget: int) -> Floats:
         rows = [row for call in calls for row in call.rows]
+        if len(rows) == 1:
+            return compute(rows)
         lengths = [length for call in calls for length in call.lengths]
         results = np.empty((len(rows), width), dtype=np.float32)
         # Queries of 8 and of 30 tokens in one batch would be padding for the most part.
