@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HAYSTACK_TELEMETRY_ENABLED", "false")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ["BICROSS_BACKEND"] = "torch"  # what "auto" is must not hang on which extras are installed
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -13,6 +13,7 @@ from tiny_models import write_bi_encoder, write_cross_encoder
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ["BICROSS_BACKEND"] = "torch"  # what "auto" is must not hang on which extras are installed
 torch.set_num_threads(1)  # a tiny model gains nothing from more, and waits for them on a busy machine
 
 

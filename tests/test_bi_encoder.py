@@ -406,7 +406,7 @@ def test_dimensions_beyond_the_models_are_refused(bi_encoder: BiEncoder, bi_fold
         ({"backend": "tensorrt"}, "backend must be one of"),
         ({"model_options": {"device": 1}}, "model_options may hold"),
         ({"model_options": {"dtype": object()}}, "must be JSON values"),
-        ({"model_options": {"dtype": "int8"}}, "dtype of model_options must be one of"),
+        ({"model_options": {"dtype": "int4"}}, "precision must be one of"),
         ({"truncate_dim": 0}, "truncate_dim must be a positive"),
         ({"truncate_dim": 64}, "at most 32"),
         ({"device": "abacus"}, "device must be"),

@@ -70,7 +70,18 @@ MAY_IMPORT = {
     "langchain": ADAPTERS | {"langchain"},
 }
 HEAVY = {
-    "torch": {"encoding/backends/torch.py", "encoding/backends/masked_lm.py", "encoding/pooling.py", "distillation"},
+    "torch": {
+        "encoding/backends/torch.py",
+        "encoding/backends/masked_lm.py",
+        "encoding/backends/exporting.py",
+        "encoding/backends/onnx_export.py",
+        "encoding/backends/openvino_export.py",
+        "encoding/pooling.py",
+        "distillation",
+    },
+    "onnxruntime": {"encoding/backends/onnx.py", "encoding/backends/onnx_export.py"},
+    "onnx": {"encoding/backends/onnx_export.py"},
+    "openvino": {"encoding/backends/openvino.py"},
     "transformers": {"encoding/backends/torch.py", "encoding/tokenizer.py", "encoding/saving.py", "distillation"},
     "accelerate": {"distillation"},
     "qdrant_client": {"stores/client.py", "stores/client_classes.py", "stores/connection.py"},

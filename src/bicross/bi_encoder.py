@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bicross.encoding import towers
+from bicross.encoding.backends.protocol import Model
 from bicross.encoding.checkpoint import read_bi_checkpoint
 from bicross.encoding.embedding import encode
 from bicross.encoding.fingerprint import digest, tower_digest
@@ -98,11 +99,14 @@ class BiEncoder(LoadedModel):
                 everything else is computed on the first.
             workers: Processes that share big jobs, on one device; each has its part of the cores. Scripts need
                 ``if __name__ == "__main__":`` then.
-            precision: "float32", "bfloat16", "float16", or "auto": bfloat16 where the hardware computes in it.
-            backend: "auto" or "torch".
+            precision: "float32", "bfloat16", "float16", "auto" (bfloat16 where the hardware computes in it), or "int8",
+                which has another fingerprint.
+            backend: "torch", "onnx", "openvino", or "auto": on a CPU the fastest that is installed, by the order in
+                `bicross.encoding.backends.choosing`. The first use of a model on another backend than torch exports
+                it into the user's cache, and says so.
             truncate_dim: Keep this many leading dimensions (Matryoshka models). Not normalised again.
-            model_options: JSON values for transformers: `dtype`, `attn_implementation`, `device_map`,
-                `quantization_config`.
+            model_options: JSON values: for transformers, which makes torch the backend, `dtype`,
+                `attn_implementation`, `device_map`, `quantization_config`; for the other backends `threads`, of a call.
             trust_remote_code: Run the checkpoint's own code. Only for folders that you trust.
 
         Raises:
@@ -131,6 +135,10 @@ class BiEncoder(LoadedModel):
             truncate_dim=truncate_dim,
             devices=devices,
         )
+
+    @property
+    def _model(self) -> Model:
+        return self._leases["document"].get().model
 
     @property
     def dimension(self) -> int:
@@ -190,7 +198,7 @@ class BiEncoder(LoadedModel):
             role_prompt(self.prompts, role) if prompt is None else prompt,
             dimension,
             unit or bool(normalize),
-            self._options.precision_class,
+            tower.precision_class,
         )
 
     @overload

@@ -10,17 +10,19 @@ from typing import Any, Literal, Self, TypedDict, Unpack, overload
 import numpy as np
 import numpy.typing as npt
 
-from bicross.encoding.backends.torch import activate
+from bicross.encoding.backends.numeric import activate
+from bicross.encoding.backends.protocol import Model
 from bicross.encoding.checkpoint import read_cross_checkpoint
 from bicross.encoding.counting import Counts
 from bicross.encoding.fingerprint import digest, encoder_digest
-from bicross.encoding.loading import LoadOptions, check_unchanged, folder_state
+from bicross.encoding.loading import LoadOptions, check_unchanged
 from bicross.encoding.locate import locate
 from bicross.encoding.model import LoadedModel
 from bicross.encoding.saving import save_cross_checkpoint
 from bicross.encoding.scoring import load_classifier, score_ids, score_texts
-from bicross.encoding.specs import CrossCheckpoint
+from bicross.encoding.specs import CrossCheckpoint, TowerSpec
 from bicross.encoding.tokenizer import Ids, check_text, check_texts
+from bicross.encoding.towers import files_of
 from bicross.encoding.windows import WINDOW_TOKENS, best_windows, check_windows
 from bicross.encoding.windows import windows as spans_of
 from bicross.encoding.workers import check_devices
@@ -112,6 +114,10 @@ class CrossEncoder(LoadedModel):
         )
 
     @property
+    def _model(self) -> Model:
+        return self._lease.get().model
+
+    @property
     def labels(self) -> int:
         """How many numbers a pair gets."""
         return self._lease.get().model.labels
@@ -134,16 +140,16 @@ class CrossEncoder(LoadedModel):
     @property
     def fingerprint(self) -> str:
         """SHA-256 over everything that changes a score."""
-        return digest(*self._parts(), self.activation.rsplit(".", 1)[-1].lower(), self._options.precision_class)
+        return digest(*self._parts(), self.activation.rsplit(".", 1)[-1].lower(), self._lease.get().precision_class)
 
     @property
     def logit_fingerprint(self) -> str:
         """SHA-256 over everything that changes a logit: the fingerprint without the activation."""
-        return digest(*self._parts(), "logit", self._options.precision_class)
+        return digest(*self._parts(), "logit", self._lease.get().precision_class)
 
     def _parts(self) -> tuple[str, ...]:
         if self._digest is None:
-            check_unchanged(self._lease.get().files, folder_state(self.checkpoint.encoder.folder))
+            check_unchanged(self._lease.get().files, files_of(TowerSpec(self.checkpoint.encoder)))
             self._digest = encoder_digest(self.checkpoint.encoder.folder)
         return self._digest, self._lease.get().tokenizer.state, self._prompt(None)
 

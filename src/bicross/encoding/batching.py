@@ -71,12 +71,15 @@ def slabs(sizes: Sequence[int], first: int = _FIRST_SLAB) -> Iterator[slice]:
         start, most = end, SLAB_TEXTS
 
 
-def pad(rows: Sequence[Ids], fill: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def pad(
+    rows: Sequence[Ids], fill: int, padded: Callable[[int], int] | None = None
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Rows of different length as one array, and its mask (1 for a token, 0 for padding).
 
-    **Shape:** both (len(rows), longest row, at least 1).
+    **Shape:** both (len(rows), longest row, at least 1, or the length that `padded` gives for it).
     """
     width = max(1, max((len(row) for row in rows), default=0))
+    width = padded(width) if padded else width
     ids = np.full((len(rows), width), fill, dtype=np.int64)
     mask = np.zeros((len(rows), width), dtype=np.int64)
     for line, row in enumerate(rows):

@@ -162,10 +162,10 @@ def _embed(tower: Tower, slab: _Slab, prompt: str, batch_tokens: int | None, adv
     vectors = np.empty((len(slab.rows), model.dimension), dtype=np.float32)
 
     def compute(rows: list[Ids]) -> Floats:
-        ids, mask = pad(rows, pad_id)
+        ids, mask = pad(rows, pad_id, model.padded)
         return model.vectors(ids, mask, prompt_length)
 
-    lengths = [len(row) for row in slab.rows]
+    lengths = [model.padded(len(row)) for row in slab.rows]
     scheduler_of(model.device).run(
         (model, prompt_length), slab.rows, lengths, compute, vectors, batch_tokens=batch_tokens, advance=advance
     )

@@ -19,7 +19,10 @@ import numpy.typing as npt
 from bicross.encoding.checkpoint import read_json, weight_files
 from bicross.encoding.specs import DenseSpec, StaticSpec, TowerSpec
 from bicross.encoding.static import static_table
+from bicross.errors import CheckpointError
 
+GRAPHS, RECORD = "graphs", "graph.json"
+"""A model folder's sub-folder of exported graphs, and the file in each that says what it was made from."""
 _WITHOUT_EFFECT = {
     "_name_or_path",
     "transformers_version",
@@ -52,10 +55,32 @@ def tower_digest(spec: TowerSpec, tokenizer_state: str) -> str:
 
 
 def encoder_digest(folder: Path) -> str:
-    """A transformer's weights and the part of its config that changes what they compute."""
+    """A transformer's weights and the part of its config that changes what they compute.
+
+    A folder that holds graphs in place of the weights has recorded it.
+    """
+    if recorded := recorded_encoder(folder):
+        return recorded
     path = folder / "config.json"
     config = read_json(path) if path.is_file() else {}
     return digest({key: value for key, value in config.items() if key not in _WITHOUT_EFFECT}, weights_digest(folder))
+
+
+def recorded_encoder(folder: Path) -> str | None:
+    """What the graphs of a folder without weights were made from; None for any other folder.
+
+    Raises:
+        CheckpointError: They were made from different weights.
+    """
+    if any(folder.glob("*.safetensors")):
+        return None
+    recorded = {str(read_json(path).get("encoder")) for path in folder.glob(f"{GRAPHS}/*/{RECORD}")}
+    if len(recorded) > 1:
+        raise CheckpointError(
+            f"The graphs in one folder must be made from the same weights, got {len(recorded)} kinds in "
+            f"{str(folder)!r}. Export them again."
+        )
+    return recorded.pop() if recorded else None
 
 
 def weights_digest(folder: Path) -> str:

@@ -3,35 +3,46 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from bicross.encoding.backends.choosing import Choice, choose
+from bicross.encoding.hardware import usable_cores
 from bicross.errors import CheckpointError, ClosedError, ConfigurationError, ForkedProcessError
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 Files = tuple[tuple[str, int, int], ...]
 """Name, size in bytes and modification time in nanoseconds of files."""
-PRECISIONS = ("float32", "auto", "bfloat16", "float16")
-BACKENDS = ("auto", "torch")
-_OPTIONS = ("dtype", "attn_implementation", "device_map", "quantization_config")
+_OPTIONS = ("dtype", "attn_implementation", "device_map", "quantization_config", "threads")
 
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """How a model is loaded; part of the key under which it is shared."""
+    """How a model is loaded; part of the key under which it is shared.
+
+    Attributes:
+        device: Where it computes.
+        choices: Backends and precisions, the preferred one first.
+        model_options: What transformers gets, as JSON.
+        trust_remote_code: Whether a checkpoint's own code may run.
+        threads: How many threads a graph's call computes with; None: as many as there are cores where it is loaded.
+    """
 
     device: str
-    precision: str
-    backend: str
+    choices: tuple[Choice, ...]
     model_options: str
     trust_remote_code: bool
+    threads: int | None
 
     @classmethod
     def check(
@@ -46,31 +57,57 @@ class LoadOptions:
 
         Raises:
             ConfigurationError: An option that isn't known, or isn't JSON.
+            MissingExtraError: The backend isn't installed.
         """
-        if precision not in PRECISIONS:
-            raise ConfigurationError(f"precision must be one of {PRECISIONS}, got {precision!r}.")
-        if backend not in BACKENDS:
-            raise ConfigurationError(f"backend must be one of {BACKENDS}, got {backend!r}.")
         options = dict(model_options or {})
         if unknown := sorted(set(options) - set(_OPTIONS)):
             raise ConfigurationError(f"model_options may hold {_OPTIONS}, got {unknown[0]!r}.")
         try:
-            text = json.dumps(options, sort_keys=True)
+            json.dumps(options, sort_keys=True)
         except TypeError as error:
             raise ConfigurationError(f"model_options must be JSON values, got {options!r}: {error}.") from error
-        precision = options.get("dtype", precision)
-        if precision not in PRECISIONS:
-            raise ConfigurationError(f"The dtype of model_options must be one of {PRECISIONS}, got {precision!r}.")
-        from bicross.encoding.backends.torch import pick_device, pick_precision
+        threads = _threads(options.pop("threads", None))
+        precision = options.pop("dtype", precision)
+        only_torch = options | ({"trust_remote_code": True} if trust_remote_code else {})
+        device, choices = choose(backend, precision, device, only_torch)
+        return cls(device, choices, json.dumps(options, sort_keys=True), trust_remote_code, threads)
 
-        device = pick_device(device)
-        return cls(device, pick_precision(precision, device), "torch", text, trust_remote_code)
+    @property
+    def precision(self) -> str:
+        """What the preferred choice computes in."""
+        return self.choices[0].precision
 
     @property
     def precision_class(self) -> str:
-        """The precisions that share a fingerprint: all floats are one class, each quantisation is another."""
+        """The precisions of torch that share a fingerprint: all floats are one class, each quantisation is another."""
         quantization = json.loads(self.model_options).get("quantization_config")
         return f"quantized {json.dumps(quantization, sort_keys=True)}" if quantization else "float"
+
+
+def _threads(asked: Any) -> int | None:
+    if asked is None:
+        return None
+    cores = usable_cores()
+    if isinstance(asked, bool) or not isinstance(asked, int) or not 1 <= asked <= cores:
+        raise ConfigurationError(
+            f"The threads of model_options must be from 1 to {cores}, the cores that this process may use, got "
+            f"{asked!r}."
+        )
+    return int(asked)
+
+
+def first_possible(choices: Sequence[Choice], load: Callable[[Choice], T]) -> T:
+    """What the first choice loads; where its graph can't be made or used, what the next one loads.
+
+    Raises:
+        CheckpointError, ConfigurationError: Of the last choice.
+    """
+    for choice, following in pairwise(choices):
+        try:
+            return load(choice)
+        except (CheckpointError, ConfigurationError) as error:
+            logger.warning("%s computes instead of %s: %s", following.backend, choice.backend, error)
+    return load(choices[-1])
 
 
 class Lease(Generic[T]):

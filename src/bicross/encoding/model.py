@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from bicross.encoding.backends.protocol import Model
 from bicross.encoding.loading import Lease, LoadOptions
 from bicross.encoding.saving import push
 from bicross.encoding.workers import Remote, share_in
@@ -39,12 +40,22 @@ class LoadedModel(Closing):
     @property
     def device(self) -> str:
         """Where the model computes."""
-        return self._options.device
+        return self._model.device
 
     @property
     def precision(self) -> str:
         """What the model computes in."""
-        return self._options.precision
+        return self._model.precision
+
+    @property
+    def backend(self) -> str:
+        """What computes: "torch", "onnx" or "openvino"; "numpy" for a table of token vectors."""
+        return self._model.backend
+
+    @property
+    @abstractmethod
+    def _model(self) -> Model:
+        """The model that texts go through; a bi-encoder's is that of its documents."""
 
     @abstractmethod
     def save(self, folder: str | os.PathLike[str]) -> Path:
@@ -68,4 +79,7 @@ class LoadedModel(Closing):
             lease.close()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.name!r}, device={self.device!r}, precision={self.precision!r})"
+        return (
+            f"{type(self).__name__}({self.name!r}, device={self._options.device!r}, "
+            f"precision={self._options.precision!r})"
+        )

@@ -30,6 +30,7 @@ from bicross.encoding.static import static_table
 from bicross.errors import ConfigurationError
 
 _MODULES = "sentence_transformers.models."
+_WEIGHT_FILES = ("*.safetensors", "model.safetensors.index.json")
 _TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "vocab.*", "merges.txt", "*.model", "added_tokens.json")
 _POOLING_KEYS = {
     "cls": "pooling_mode_cls_token",
@@ -44,13 +45,16 @@ Module = tuple[str, str]
 """A module's class name, and its folder relative to the model's."""
 
 
-def save_bi_checkpoint(checkpoint: BiCheckpoint, folder: Path, limits: Mapping[Role, int]) -> Path:
+def save_bi_checkpoint(
+    checkpoint: BiCheckpoint, folder: Path, limits: Mapping[Role, int], *, weights: bool = True
+) -> Path:
     """Write a bi-encoder.
 
     Args:
         checkpoint: What was loaded; its files are copied.
         folder: Where to; must be empty or not exist.
         limits: The longest input of each tower.
+        weights: Whether the transformers' weights are copied, or stand in graphs.
     """
     make_empty(folder)
     if checkpoint.two_towers:
@@ -58,7 +62,7 @@ def save_bi_checkpoint(checkpoint: BiCheckpoint, folder: Path, limits: Mapping[R
         towers: dict[Role, TowerSpec] = {"query": checkpoint.query, "document": checkpoint.document}
         routes: dict[str, list[Module]] = {}
         for role, tower in towers.items():
-            modules = _write_tower(tower, folder / role, limits[role])
+            modules = _write_tower(tower, folder / role, limits[role], weights)
             _write_modules(folder / role, modules, checkpoint)
             routes[role] = [(kind, f"{role}/{path}" if path else role) for kind, path in modules]
         router = {
@@ -69,15 +73,15 @@ def save_bi_checkpoint(checkpoint: BiCheckpoint, folder: Path, limits: Mapping[R
         write_json(folder / "router_config.json", router)
         _write_modules(folder, [("Router", "")], checkpoint)
     else:
-        modules = _write_tower(checkpoint.document, folder, limits["document"])
+        modules = _write_tower(checkpoint.document, folder, limits["document"], weights)
         _write_modules(folder, modules, checkpoint)
     return folder
 
 
-def save_cross_checkpoint(checkpoint: CrossCheckpoint, folder: Path, max_length: int) -> Path:
-    """Write a cross-encoder; `folder` must be empty or not exist."""
+def save_cross_checkpoint(checkpoint: CrossCheckpoint, folder: Path, max_length: int, *, weights: bool = True) -> Path:
+    """Write a cross-encoder; `folder` must be empty or not exist. For `weights` see `save_bi_checkpoint`."""
     make_empty(folder)
-    _copy_transformer(checkpoint.encoder, folder, max_length)
+    _copy_transformer(checkpoint.encoder, folder, max_length, weights)
     config = read_json(folder / "config.json")
     if checkpoint.activation:
         config["sentence_transformers"] = {"activation_fn": checkpoint.activation}
@@ -135,7 +139,7 @@ def _write_modules(folder: Path, modules: list[Module], checkpoint: BiCheckpoint
     write_json(folder / "config_sentence_transformers.json", settings)
 
 
-def _write_tower(tower: TowerSpec, folder: Path, max_length: int) -> list[Module]:
+def _write_tower(tower: TowerSpec, folder: Path, max_length: int, weights: bool) -> list[Module]:
     """Write a tower's modules below a folder; their classes and paths."""
     folder.mkdir(parents=True, exist_ok=True)
     modules: list[Module] = []
@@ -145,7 +149,7 @@ def _write_tower(tower: TowerSpec, folder: Path, max_length: int) -> list[Module
         _copy(tower.encoder.folder, folder, ("tokenizer.json",))
         modules.append(("StaticEmbedding", ""))
     else:
-        _copy_transformer(tower.encoder, folder, max_length)
+        _copy_transformer(tower.encoder, folder, max_length, weights)
         modules.append(("Transformer", ""))
     if tower.pooling is not None:
         path = f"{len(modules)}_Pooling"
@@ -172,8 +176,8 @@ def _pooling(pooling: PoolingSpec, folder: Path) -> dict[str, Any]:
     return {"word_embedding_dimension": width, **keys, "include_prompt": pooling.include_prompt}
 
 
-def _copy_transformer(spec: TransformerSpec, folder: Path, max_length: int) -> None:
-    _copy(spec.folder, folder, ("*.safetensors", "model.safetensors.index.json", *_TOKENIZER_FILES))
+def _copy_transformer(spec: TransformerSpec, folder: Path, max_length: int, weights: bool = True) -> None:
+    _copy(spec.folder, folder, (*(_WEIGHT_FILES if weights else ()), *_TOKENIZER_FILES))
     if not (folder / "tokenizer.json").is_file():
         from transformers import AutoTokenizer
 

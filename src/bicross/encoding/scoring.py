@@ -12,14 +12,18 @@ import numpy as np
 import numpy.typing as npt
 
 from bicross.encoding import workers
-from bicross.encoding.backends.torch import TorchClassifier
+from bicross.encoding.backends import graphs
+from bicross.encoding.backends.choosing import Choice
+from bicross.encoding.backends.graph import GraphClassifier
+from bicross.encoding.backends.protocol import ClassifierModel
 from bicross.encoding.batching import distinct, pad, slabs
-from bicross.encoding.checkpoint import weight_files
 from bicross.encoding.counting import Counts
-from bicross.encoding.loading import Files, Lease, LoadOptions, check_unchanged, folder_state, share
+from bicross.encoding.hardware import usable_cores
+from bicross.encoding.loading import Files, Lease, LoadOptions, check_unchanged, first_possible, share
 from bicross.encoding.scheduling import scheduler_of
-from bicross.encoding.specs import TransformerSpec
+from bicross.encoding.specs import TowerSpec, TransformerSpec
 from bicross.encoding.tokenizer import Ids, TextTokenizer, load_tokenizer
+from bicross.encoding.towers import files_of, possible_choices
 from bicross.encoding.workers import POOLED_TEXTS, Remote
 from bicross.errors import CheckpointError
 from bicross.overlap import ahead
@@ -32,8 +36,9 @@ class Classifier:
     """A tokenizer and the model behind it."""
 
     tokenizer: TextTokenizer
-    model: TorchClassifier
+    model: ClassifierModel
     files: Files
+    precision_class: str
 
 
 def load_classifier(spec: TransformerSpec, options: LoadOptions) -> Lease[Classifier]:
@@ -42,20 +47,31 @@ def load_classifier(spec: TransformerSpec, options: LoadOptions) -> Lease[Classi
     Raises:
         CheckpointError: The folder is damaged, unsafe, incomplete, or no classifier.
     """
-    weight_files(spec.folder)
-    files = folder_state(spec.folder)
+    files = files_of(TowerSpec(spec))
 
     def load() -> Classifier:
-        model = TorchClassifier(
-            spec,
-            device=options.device,
-            precision=options.precision,
-            model_options=json.loads(options.model_options),
-            trust_remote_code=options.trust_remote_code,
-        )
-        return Classifier(load_tokenizer(spec, model.positions, options.trust_remote_code), model, files)
+        choices = possible_choices("cross-encoder", TowerSpec(spec), options)
+        return first_possible(choices, lambda choice: _load(spec, options, choice, files))
 
     return share(("classifier", spec, options, files), load)
+
+
+def _load(spec: TransformerSpec, options: LoadOptions, choice: Choice, files: Files) -> Classifier:
+    if choice.backend != "torch":
+        graph = graphs.obtain("cross-encoder", TowerSpec(spec), choice)
+        model = GraphClassifier(graph, threads=options.threads or usable_cores())
+        return Classifier(graph.tokenizer(spec), model, files, graph.precision_class)
+    from bicross.encoding.backends.torch import TorchClassifier
+
+    classifier = TorchClassifier(
+        spec,
+        device=options.device,
+        precision=choice.precision,
+        model_options=json.loads(options.model_options),
+        trust_remote_code=options.trust_remote_code,
+    )
+    tokenizer = load_tokenizer(spec, classifier.positions, options.trust_remote_code)
+    return Classifier(tokenizer, classifier, files, options.precision_class)
 
 
 def score_ids(
@@ -72,11 +88,11 @@ def score_ids(
     logits = np.empty((len(rows), model.labels), dtype=np.float32)
 
     def compute(batch: list[tuple[Ids, Ids, bool]]) -> Floats:
-        ids, mask = pad([ids for ids, _, _ in batch], tokenizer.pad_id)
-        types = pad([types for _, types, _ in batch], 0)[0] if tokenizer.type_ids else None
+        ids, mask = pad([ids for ids, _, _ in batch], tokenizer.pad_id, model.padded)
+        types = pad([types for _, types, _ in batch], 0, model.padded)[0] if tokenizer.type_ids else None
         return model.logits(ids, mask, types)
 
-    lengths = [len(ids) for ids, _, _ in rows]
+    lengths = [model.padded(len(ids)) for ids, _, _ in rows]
     scheduler_of(model.device).run(model, rows, lengths, compute, logits, batch_tokens=batch_tokens, advance=advance)
     finite = np.isfinite(logits).all(axis=1)
     if not finite.all():

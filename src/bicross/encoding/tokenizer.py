@@ -222,6 +222,23 @@ class TextTokenizer:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class TokenizerSettings:
+    """What a tokenizer's file doesn't hold.
+
+    Attributes:
+        model_max_length: Longest input in tokens, by the tokenizer's own files.
+        pad_id: Id that fills short rows.
+        type_ids: Whether the model wants segment ids.
+        cut_left: Whether over-long texts lose their beginning.
+    """
+
+    model_max_length: int
+    pad_id: int
+    type_ids: bool
+    cut_left: bool
+
+
 def load_tokenizer(
     spec: TransformerSpec, positions: int | None, trust_remote_code: bool = False, *, special: bool = True
 ) -> TextTokenizer:
@@ -236,6 +253,36 @@ def load_tokenizer(
     Raises:
         CheckpointError: There is none, or it can't be converted.
     """
+    backend, settings = read_tokenizer(spec, trust_remote_code)
+    return build_tokenizer(backend, settings, spec, positions, special=special)
+
+
+def build_tokenizer(
+    backend: Tokenizer,
+    settings: TokenizerSettings,
+    spec: TransformerSpec,
+    positions: int | None,
+    *,
+    special: bool = True,
+) -> TextTokenizer:
+    """A tokenizer with the limit that the checkpoint, the tokenizer's files and the model's positions allow."""
+    limits = [limit for limit in (spec.max_length or settings.model_max_length, positions) if limit]
+    return TextTokenizer(
+        backend,
+        max_length=min([*limits, _UNLIMITED]),
+        pad_id=settings.pad_id,
+        type_ids=settings.type_ids,
+        special=special,
+        cut_left=settings.cut_left,
+    )
+
+
+def read_tokenizer(spec: TransformerSpec, trust_remote_code: bool = False) -> tuple[Tokenizer, TokenizerSettings]:
+    """What transformers makes of a folder's tokenizer files, which are of many kinds.
+
+    Raises:
+        CheckpointError: There are none, or they can't be converted.
+    """
     from transformers import AutoTokenizer
 
     try:
@@ -249,16 +296,27 @@ def load_tokenizer(
         ) from error
     if spec.lower_case:
         _lower_case(backend)
-    limits = [limit for limit in (spec.max_length or tokenizer.model_max_length, positions) if limit]
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else (tokenizer.eos_token_id or 0)
-    return TextTokenizer(
-        backend,
-        max_length=min([*limits, _UNLIMITED]),
-        pad_id=pad_id,
-        type_ids="token_type_ids" in tokenizer.model_input_names,
-        special=special,
-        cut_left=tokenizer.truncation_side == "left",
+    return backend, TokenizerSettings(
+        min(tokenizer.model_max_length, _UNLIMITED),
+        pad_id,
+        "token_type_ids" in tokenizer.model_input_names,
+        tokenizer.truncation_side == "left",
     )
+
+
+def read_tokenizer_file(path: Path) -> Tokenizer:
+    """A tokenizer.json.
+
+    Raises:
+        CheckpointError: It is missing or broken.
+    """
+    from tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises bare Exception
+        raise CheckpointError(f"{str(path.parent)!r} needs a valid {path.name}, got: {error}") from error
 
 
 def load_static_tokenizer(folder: Path) -> TextTokenizer:
@@ -267,13 +325,7 @@ def load_static_tokenizer(folder: Path) -> TextTokenizer:
     Raises:
         CheckpointError: There is no tokenizer.json, or it is broken.
     """
-    from tokenizers import Tokenizer
-
-    try:
-        backend = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    except Exception as error:  # tokenizers raises bare Exception
-        raise CheckpointError(f"{str(folder)!r} needs a valid tokenizer.json, got: {error}") from error
-    return TextTokenizer(backend, max_length=None, special=False)
+    return TextTokenizer(read_tokenizer_file(folder / "tokenizer.json"), max_length=None, special=False)
 
 
 def _lower_case(backend: Tokenizer) -> None:

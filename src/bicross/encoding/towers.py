@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from bicross.encoding.backends.torch import TorchTower
+from bicross.encoding.backends import graphs
+from bicross.encoding.backends.choosing import Choice
+from bicross.encoding.backends.graph import GraphTower, StaticTower
+from bicross.encoding.backends.protocol import TowerModel
 from bicross.encoding.checkpoint import weight_files
-from bicross.encoding.loading import Files, Lease, LoadOptions, folder_state, share
+from bicross.encoding.fingerprint import GRAPHS, recorded_encoder
+from bicross.encoding.hardware import usable_cores
+from bicross.encoding.loading import Files, Lease, LoadOptions, first_possible, folder_state, share
+from bicross.encoding.locate import Kind
 from bicross.encoding.specs import DenseSpec, StaticSpec, TowerSpec
 from bicross.encoding.tokenizer import TextTokenizer, load_static_tokenizer, load_tokenizer
 
@@ -18,8 +24,9 @@ class Tower:
 
     spec: TowerSpec
     tokenizer: TextTokenizer
-    model: TorchTower
+    model: TowerModel
     files: Files
+    precision_class: str
 
 
 def load_tower(spec: TowerSpec, options: LoadOptions) -> Lease[Tower]:
@@ -31,18 +38,47 @@ def load_tower(spec: TowerSpec, options: LoadOptions) -> Lease[Tower]:
     files = files_of(spec)
 
     def load() -> Tower:
-        model = TorchTower(
-            spec,
-            device=options.device,
-            precision=options.precision,
-            model_options=json.loads(options.model_options),
-            trust_remote_code=options.trust_remote_code,
-        )
-        if isinstance(spec.encoder, StaticSpec):
-            return Tower(spec, load_static_tokenizer(spec.encoder.folder), model, files)
-        return Tower(spec, load_tokenizer(spec.encoder, model.positions, options.trust_remote_code), model, files)
+        if isinstance(spec.encoder, StaticSpec) and options.device == "cpu":
+            return Tower(spec, load_static_tokenizer(spec.encoder.folder), StaticTower(spec), files, "float")
+        choices = possible_choices("bi-encoder", spec, options)
+        return first_possible(choices, lambda choice: _load(spec, options, choice, files))
 
     return share(("tower", spec, options, files), load)
+
+
+def _load(spec: TowerSpec, options: LoadOptions, choice: Choice, files: Files) -> Tower:
+    if choice.backend != "torch" and not isinstance(spec.encoder, StaticSpec):
+        graph = graphs.obtain("bi-encoder", spec, choice)
+        model = GraphTower(spec, graph, threads=options.threads or usable_cores())
+        return Tower(spec, graph.tokenizer(spec.encoder), model, files, graph.precision_class)
+    from bicross.encoding.backends.torch import TorchTower
+
+    tower = TorchTower(
+        spec,
+        device=options.device,
+        precision=choice.precision,
+        model_options=json.loads(options.model_options),
+        trust_remote_code=options.trust_remote_code,
+    )
+    if isinstance(spec.encoder, StaticSpec):
+        return Tower(spec, load_static_tokenizer(spec.encoder.folder), tower, files, "float")
+    tokenizer = load_tokenizer(spec.encoder, tower.positions, options.trust_remote_code)
+    return Tower(spec, tokenizer, tower, files, options.precision_class)
+
+
+def possible_choices(kind: Kind, spec: TowerSpec, options: LoadOptions) -> tuple[Choice, ...]:
+    """The choices that a folder allows: one that holds graphs in place of the weights, only those it holds.
+
+    Where it holds none of them, the first one stays, whose error says so.
+    """
+    if recorded_encoder(spec.encoder.folder) is None:
+        return options.choices
+    there = tuple(
+        choice
+        for choice in options.choices
+        if choice.backend != "torch" and graphs.find(kind, spec, choice)[0] is not None
+    )
+    return there or tuple(choice for choice in options.choices if choice.backend != "torch")[:1] or options.choices
 
 
 def files_of(spec: TowerSpec) -> Files:
@@ -51,6 +87,11 @@ def files_of(spec: TowerSpec) -> Files:
     Raises:
         CheckpointError: There are no safe weights among them.
     """
-    weight_files(spec.encoder.folder)
-    folders = [spec.encoder.folder, *(head.folder for head in spec.heads if isinstance(head, DenseSpec))]
-    return folder_state(*folders)
+    folder = spec.encoder.folder
+    graph_folders = []
+    if recorded_encoder(folder) is None:
+        weight_files(folder)
+    else:
+        graph_folders = sorted(path for path in (folder / GRAPHS).iterdir() if path.is_dir())
+    heads = (head.folder for head in spec.heads if isinstance(head, DenseSpec))
+    return folder_state(folder, *heads, *graph_folders)

@@ -95,7 +95,7 @@ class SpladeEncoder(TextEncoder, Closing):
             CheckpointError: Damaged, unsafe (pickle) or of an unknown kind.
             ConfigurationError: An option that makes no sense.
         """
-        options = LoadOptions.check(device, precision, "auto", model_options, trust_remote_code)
+        options = LoadOptions.check(device, precision, "torch", model_options, trust_remote_code)
         found = locate(
             name_or_path,
             "sparse encoder",

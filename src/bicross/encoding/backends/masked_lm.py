@@ -11,7 +11,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from bicross.encoding.backends.torch import Tokens, load_transformer, max_positions
+from bicross.encoding.backends.protocol import Tokens
+from bicross.encoding.backends.torch import load_transformer, max_positions
 from bicross.encoding.checkpoint import weight_files
 from bicross.encoding.specs import SpladeSpec
 from bicross.errors import CheckpointError

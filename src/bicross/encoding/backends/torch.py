@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from bicross.encoding.backends.protocol import Tokens
 from bicross.encoding.checkpoint import weight_files
 from bicross.encoding.pooling import pool
 from bicross.encoding.specs import DenseSpec, NormalizeSpec, PoolingSpec, StaticSpec, TowerSpec, TransformerSpec
@@ -22,7 +23,6 @@ from bicross.encoding.static import static_table
 from bicross.errors import CheckpointError, ConfigurationError
 from bicross.types import Floats
 
-Tokens = npt.NDArray[np.int64]
 _quiet_lock = threading.Lock()
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -56,7 +56,15 @@ def pick_precision(precision: str, device: str) -> str:
     return "bfloat16" if fast else "float32"
 
 
-class TorchTower:
+class _TorchModel:
+    backend = "torch"
+
+    def padded(self, length: int) -> int:
+        """The length that a batch with this longest row is padded to: no more."""
+        return length
+
+
+class TorchTower(_TorchModel):
     """Token ids in, vectors out.
 
     Args:
@@ -78,6 +86,7 @@ class TorchTower:
     ) -> None:
         self.spec = spec
         self.device = device
+        self.precision = precision
         self.positions: int | None = None
         if isinstance(spec.encoder, StaticSpec):
             self._table = torch.from_numpy(static_table(spec.encoder.folder)).to(device)
@@ -119,8 +128,12 @@ class TorchTower:
         return pool(hidden, mask, pooling.modes, 0 if pooling.include_prompt else prompt_length)
 
 
-class TorchClassifier:
-    """Token ids in, logits out: a sequence-classification checkpoint."""
+class TorchClassifier(_TorchModel):
+    """Token ids in, logits out: a sequence-classification checkpoint.
+
+    Under half precision the layers behind the encoder stay in float32: in bfloat16 they would round the logits of 100
+    pairs to a quarter as many numbers, and equal scores have no order.
+    """
 
     def __init__(
         self,
@@ -132,8 +145,11 @@ class TorchClassifier:
         trust_remote_code: bool = False,
     ) -> None:
         self.device = device
+        self.precision = precision
         kind = "AutoModelForSequenceClassification"
         self._model = load_transformer(spec, kind, device, precision, model_options, trust_remote_code)
+        if precision != "float32" and "quantization_config" not in model_options:
+            _head_in_float32(self._model, spec.folder)
         self.positions = max_positions(self._model.config)
         self.labels = int(self._model.config.num_labels)
 
@@ -244,6 +260,34 @@ def _quantization(options: Mapping[str, Any]) -> Any:
     return getattr(transformers, kinds[method])(**{k: v for k, v in options.items() if k != "quant_method"})
 
 
+def _head_in_float32(model: Any, folder: os.PathLike[str]) -> None:
+    """Take a classifier's pooler and head back to the float32 that the checkpoint holds."""
+    base = model.base_model
+    heads = {name: module for name, module in model.named_children() if module is not base}
+    if (pooler := getattr(base, "pooler", None)) is not None:
+        heads[f"{model.base_model_prefix}.pooler"] = pooler
+    stored = {name: tensor for file in weight_files(Path(folder)) for name, tensor in _tensors(file, heads)}
+    for prefix, module in heads.items():
+        module.float()
+        module.register_forward_pre_hook(_arguments_as_float32)
+        for name, weight in module.named_parameters(prefix):
+            if name in stored:
+                weight.data.copy_(stored[name])
+
+
+def _tensors(path: Path, prefixes: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of a safetensors file whose names begin so."""
+    with safe_open(path, "pt") as file:
+        for name in file.keys():  # noqa: SIM118  # not a mapping
+            if name.startswith(tuple(prefixes)):
+                yield name, file.get_tensor(name)
+
+
+def _arguments_as_float32(module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    del module
+    return tuple(x.float() if isinstance(x, Tensor) and x.is_floating_point() else x for x in arguments)
+
+
 def max_positions(config: Any) -> int | None:
     """The longest input that a model has positions for, or None where it has no such limit."""
     positions = getattr(config, "max_position_embeddings", None)
@@ -303,14 +347,11 @@ def activation(path: str) -> nn.Module:
     return kind()
 
 
-def activate(logits: Floats, name: str) -> Floats:
-    """Apply "identity", "sigmoid", "softmax" or a class of torch.nn to logits. **Shape:** (pairs, labels) → the same.
+def activation_function(path: str) -> Callable[[Floats], Floats]:
+    """A class of torch.nn as a function of arrays.
 
     Raises:
-        CheckpointError: It isn't one of these.
+        CheckpointError: It isn't a class of torch.nn.
     """
-    values = torch.from_numpy(logits)
-    if name == "softmax":
-        return np.asarray(values.softmax(dim=-1).numpy())
-    path = {"identity": "torch.nn.Identity", "sigmoid": "torch.nn.Sigmoid"}.get(name, name)
-    return np.asarray(activation(path)(values).numpy())
+    module = activation(path)
+    return lambda values: np.asarray(module(torch.from_numpy(values)).numpy())

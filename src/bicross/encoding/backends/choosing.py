@@ -1,0 +1,173 @@
+"""Which backend computes, and in what precision: the rule behind "auto", and the pairs that exist.
+
+On a graphics card it is torch. On a CPU it is the first of these that is installed, for documents, queries and pairs
+alike (`docs/speed.md` has the measurements behind the order):
+
+| precision | order |
+|---|---|
+| float32 | openvino, onnx, torch |
+| bfloat16, and auto where the CPU has it | openvino, torch |
+| int8 | openvino, onnx where the CPU has 8-bit dot products, else onnx, openvino |
+| float16 | torch |
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from bicross.encoding import hardware
+from bicross.errors import ConfigurationError, MissingExtraError
+
+logger = logging.getLogger(__name__)
+
+PRECISIONS = ("float32", "auto", "bfloat16", "float16", "int8")
+PAIRS = {
+    "torch": ("float32", "bfloat16", "float16"),
+    "onnx": ("float32", "int8"),
+    "openvino": ("float32", "bfloat16", "int8"),
+}
+BACKENDS = ("auto", *PAIRS)
+BACKEND_VARIABLE = "BICROSS_BACKEND"
+"""The environment variable that says what backend="auto" stands for."""
+_PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino"}
+
+
+class Choice(NamedTuple):
+    """A backend and what it computes in."""
+
+    backend: str
+    precision: str
+
+    @property
+    def name(self) -> str:
+        """As a folder's name."""
+        return f"{self.backend}-{self.precision}"
+
+
+def installed(backend: str) -> bool:
+    """Whether a backend's library is there; doesn't import it."""
+    return backend == "torch" or importlib.util.find_spec(_PACKAGES[backend]) is not None
+
+
+def choose(backend: str, precision: str, device: str, options: Mapping[str, Any]) -> tuple[str, tuple[Choice, ...]]:
+    """Settle what "auto" stands for.
+
+    Args:
+        backend: Of `BACKENDS`.
+        precision: Of `PRECISIONS`.
+        device: "auto" or a torch device.
+        options: What is meant for transformers, and makes torch the only backend.
+
+    Returns:
+        The device, and the choices in order of preference: a later one is taken where an earlier one's graph can't be
+        made.
+
+    Raises:
+        ConfigurationError: A name that isn't known, or a pair that doesn't exist; names the one that does.
+        MissingExtraError: The backend isn't installed.
+    """
+    if precision not in PRECISIONS:
+        raise ConfigurationError(f"precision must be one of {PRECISIONS}, got {precision!r}.")
+    if backend not in BACKENDS:
+        raise ConfigurationError(f"backend must be one of {BACKENDS}, got {backend!r}.")
+    if backend == "auto" and (named := os.environ.get(BACKEND_VARIABLE)) and named != "auto":
+        if named not in BACKENDS:
+            raise ConfigurationError(f"${BACKEND_VARIABLE} must be one of {BACKENDS}, got {named!r}.")
+        # It says what "auto" prefers, and nothing that only another backend can do becomes an error by it.
+        if named == "torch" and precision == "int8":
+            named = "auto"
+        backend = named
+    if backend == "auto":
+        return _automatic(precision, device, options)
+    if backend == "torch":
+        return _on_torch(precision, device)
+    _check_graph_backend(backend, device, options)
+    return "cpu", (Choice(backend, _graph_precision(backend, precision)),)
+
+
+def _automatic(precision: str, device: str, options: Mapping[str, Any]) -> tuple[str, tuple[Choice, ...]]:
+    on_cpu = device == "cpu" or (device == "auto" and not hardware.may_have_accelerator())
+    if precision == "int8":
+        return "cpu", (Choice(_int8_backend(device, options), "int8"),)
+    if not on_cpu or options or precision == "float16" or not hardware.has_avx2():
+        return _on_torch(precision, device)
+    fast = hardware.has_bfloat16()
+    if precision == "bfloat16" or (precision == "auto" and fast):
+        names, settled = (["openvino"] if fast else []), "bfloat16"
+    else:
+        names, settled = ["openvino", "onnx"], "float32"
+    if names := [name for name in names if installed(name)]:
+        if precision == "auto":
+            logger.info("precision 'auto' is %s on this CPU, computed by %s", settled, names[0])
+        return "cpu", (*(Choice(name, settled) for name in names), Choice("torch", settled))
+    return _on_torch(precision, device)
+
+
+def _on_torch(precision: str, device: str) -> tuple[str, tuple[Choice, ...]]:
+    if precision == "int8":
+        raise _no_such_pair("torch", precision)
+    if device == "auto" and not hardware.may_have_accelerator():
+        device = "cpu"
+    settled = precision
+    if device != "cpu" or precision == "auto":
+        from bicross.encoding.backends.torch import pick_device, pick_precision
+
+        device = pick_device(device)
+        settled = pick_precision(precision, device)
+    if precision == "auto":
+        logger.info("precision 'auto' is %s on %s, computed by torch", settled, device)
+    return device, (Choice("torch", settled),)
+
+
+def _int8_backend(device: str, options: Mapping[str, Any]) -> str:
+    """One, never the other where the first fails: each quantises in its own way, which is another fingerprint."""
+    order = ["openvino", "onnx"] if hardware.has_int8_dot() else ["onnx", "openvino"]
+    name = next((name for name in order if installed(name)), order[0])
+    _check_graph_backend(name, device, options)
+    return name
+
+
+def _check_graph_backend(backend: str, device: str, options: Mapping[str, Any]) -> None:
+    if not installed(backend):
+        raise MissingExtraError(
+            f"backend={backend!r} needs {_PACKAGES[backend]}, which isn't installed: pip install 'bicross[{backend}]'"
+        )
+    if device not in ("auto", "cpu"):
+        raise ConfigurationError(
+            f"backend={backend!r} computes on the CPU, got device={device!r}. Use backend='torch'."
+        )
+    if options:
+        raise ConfigurationError(
+            f"{sorted(options)[0]!r} is an option of the torch backend, got it with backend={backend!r}. "
+            "Leave it out, or use backend='torch'."
+        )
+    if not hardware.has_avx2():
+        raise ConfigurationError(
+            f"backend={backend!r} needs a CPU with AVX2, which this one isn't. Use backend='torch'."
+        )
+
+
+def _graph_precision(backend: str, precision: str) -> str:
+    fast = hardware.has_bfloat16()
+    if precision == "auto":
+        return "bfloat16" if fast and "bfloat16" in PAIRS[backend] else "float32"
+    if precision not in PAIRS[backend]:
+        raise _no_such_pair(backend, precision)
+    if precision == "bfloat16" and not fast:
+        raise ConfigurationError(
+            f"backend={backend!r} computes in bfloat16 where the CPU has it (avx512_bf16 or amx_bf16), and this one "
+            "hasn't. Use precision='auto', which is float32 here."
+        )
+    return precision
+
+
+def _no_such_pair(backend: str, precision: str) -> ConfigurationError:
+    able = [name for name, precisions in PAIRS.items() if precision in precisions]
+    return ConfigurationError(
+        f"backend={backend!r} computes in {PAIRS[backend]}, got precision={precision!r}. "
+        f"Use backend={' or '.join(map(repr, able))} for it."
+    )

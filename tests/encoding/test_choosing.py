@@ -1,0 +1,125 @@
+"""The rule behind "auto", and the pairs of backend and precision that exist."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bicross.encoding import hardware
+from bicross.encoding.backends import choosing
+from bicross.encoding.backends.choosing import Choice, choose
+from bicross.encoding.loading import LoadOptions
+from bicross.errors import ConfigurationError, MissingExtraError
+
+ZEN4 = {"avx2", "avx512_bf16", "avx512_vnni"}
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch):
+    """Pretend a CPU, and what is installed on it."""
+    monkeypatch.delenv(choosing.BACKEND_VARIABLE, raising=False)
+    monkeypatch.setattr(hardware, "is_x86", lambda: True)
+    monkeypatch.setattr(hardware, "may_have_accelerator", lambda: False)
+
+    def pretend(flags: set[str], *extras: str) -> None:
+        monkeypatch.setattr(hardware, "cpu_flags", lambda: frozenset(flags))
+        monkeypatch.setattr(choosing, "installed", lambda name: name == "torch" or name in extras)
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    ("flags", "extras", "precision", "expected"),
+    [
+        ({"avx2"}, (), "float32", ["torch-float32"]),
+        ({"avx2"}, ("onnx",), "float32", ["onnx-float32", "torch-float32"]),
+        ({"avx2"}, ("onnx", "openvino"), "float32", ["openvino-float32", "onnx-float32", "torch-float32"]),
+        ({"avx2"}, ("onnx", "openvino"), "auto", ["openvino-float32", "onnx-float32", "torch-float32"]),
+        ({"avx2"}, ("onnx", "openvino"), "int8", ["onnx-int8"]),
+        (ZEN4, ("onnx", "openvino"), "int8", ["openvino-int8"]),
+        (ZEN4, ("onnx",), "int8", ["onnx-int8"]),
+        (ZEN4, ("onnx", "openvino"), "auto", ["openvino-bfloat16", "torch-bfloat16"]),
+        (ZEN4, ("onnx", "openvino"), "bfloat16", ["openvino-bfloat16", "torch-bfloat16"]),
+        (ZEN4, ("onnx",), "bfloat16", ["torch-bfloat16"]),
+        (ZEN4, ("onnx", "openvino"), "float16", ["torch-float16"]),
+        ({"sse2"}, ("onnx", "openvino"), "float32", ["torch-float32"]),
+    ],
+)
+def test_auto_is_the_table(machine, flags, extras, precision, expected) -> None:
+    machine(flags, *extras)
+    device, choices = choose("auto", precision, "auto", {})
+    assert (device, [choice.name for choice in choices]) == ("cpu", expected)
+
+
+def test_what_only_torch_can_do_is_torch_s(machine) -> None:
+    machine(ZEN4, "onnx", "openvino")
+    assert choose("auto", "float32", "cpu", {"attn_implementation": "eager"})[1] == (Choice("torch", "float32"),)
+
+
+@pytest.mark.parametrize(
+    ("backend", "precision", "named"),
+    [("onnx", "bfloat16", "'torch' or 'openvino'"), ("torch", "int8", "'onnx' or 'openvino'")],
+)
+def test_a_pair_that_does_not_exist_names_those_that_do(machine, backend: str, precision: str, named: str) -> None:
+    machine(ZEN4, "onnx", "openvino")
+    with pytest.raises(ConfigurationError, match=f"Use backend={named}"):
+        choose(backend, precision, "auto", {})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("tensorrt", "float32", "cpu", {}), "backend must be one of"),
+        (("auto", "int4", "cpu", {}), "precision must be one of"),
+        (("onnx", "float32", "cuda", {}), "computes on the CPU, got device='cuda'"),
+        (("openvino", "float32", "cpu", {"device_map": "auto"}), "'device_map' is an option of the torch backend"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(machine, arguments, message: str) -> None:
+    machine(ZEN4, "onnx", "openvino")
+    with pytest.raises(ConfigurationError, match=message):
+        choose(*arguments)
+
+
+def test_old_cpus_and_missing_hardware_are_refused(machine) -> None:
+    machine({"sse2"}, "onnx")
+    with pytest.raises(ConfigurationError, match="needs a CPU with AVX2"):
+        choose("onnx", "float32", "cpu", {})
+    machine({"avx2"}, "openvino")
+    with pytest.raises(ConfigurationError, match="where the CPU has it"):
+        choose("openvino", "bfloat16", "cpu", {})
+
+
+@pytest.mark.parametrize(("backend", "precision"), [("onnx", "float32"), ("openvino", "auto"), ("auto", "int8")])
+def test_a_missing_backend_is_one_line_with_the_extra(machine, backend: str, precision: str) -> None:
+    machine(ZEN4)
+    with pytest.raises(MissingExtraError, match=r"pip install 'bicross\[(onnx|openvino)\]'") as error:
+        choose(backend, precision, "auto", {})
+    assert "\n" not in str(error.value)
+
+
+def test_the_environment_says_what_auto_is(machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(ZEN4, "onnx", "openvino")
+    monkeypatch.setenv(choosing.BACKEND_VARIABLE, "onnx")
+    assert choose("auto", "float32", "auto", {})[1] == (Choice("onnx", "float32"),)
+    monkeypatch.setenv(choosing.BACKEND_VARIABLE, "numpy")
+    with pytest.raises(ConfigurationError, match="BICROSS_BACKEND must be one of"):
+        choose("auto", "float32", "auto", {})
+
+
+def test_more_threads_than_cores_are_refused() -> None:
+    cores = hardware.usable_cores()
+    assert LoadOptions.check("cpu", "float32", "auto", {"threads": 1}, False).threads == 1
+    assert LoadOptions.check("cpu", "float32", "auto", None, False).threads is None
+    for wrong in (cores + 1, 0, True, "2"):
+        with pytest.raises(ConfigurationError, match=f"from 1 to {cores}, the cores that this process may use, got"):
+            LoadOptions.check("cpu", "float32", "auto", {"threads": wrong}, False)
+
+
+@pytest.mark.parametrize(("text", "cores"), [("max 100000", None), ("150000 100000", 2), ("50000 100000", 1)])
+def test_a_container_s_quota_counts(tmp_path: Path, text: str, cores: int | None) -> None:
+    path = tmp_path / "cpu.max"
+    path.write_text(text)
+    assert hardware._quota(path) == (cores or hardware.sys.maxsize)
+    assert hardware._quota(tmp_path / "none") == hardware.sys.maxsize
