@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from bicross.encoding.backends.choosing import Choice, choose
+from bicross.encoding.backends.choosing import Choice, choose, without_weights
 from bicross.encoding.hardware import usable_cores
 from bicross.errors import CheckpointError, ClosedError, ConfigurationError, ForkedProcessError
 
@@ -33,6 +33,7 @@ class LoadOptions:
     Attributes:
         device: Where it computes.
         choices: Backends and precisions, the preferred one first.
+        without_weights: The same for a folder that holds graphs in place of the weights.
         model_options: What transformers gets, as JSON.
         trust_remote_code: Whether a checkpoint's own code may run.
         threads: How many threads a graph's call computes with; None: as many as there are cores where it is loaded.
@@ -40,6 +41,7 @@ class LoadOptions:
 
     device: str
     choices: tuple[Choice, ...]
+    without_weights: tuple[Choice, ...]
     model_options: str
     trust_remote_code: bool
     threads: int | None
@@ -70,7 +72,8 @@ class LoadOptions:
         precision = options.pop("dtype", precision)
         only_torch = options | ({"trust_remote_code": True} if trust_remote_code else {})
         device, choices = choose(backend, precision, device, only_torch)
-        return cls(device, choices, json.dumps(options, sort_keys=True), trust_remote_code, threads)
+        graphs = without_weights(backend, precision)
+        return cls(device, choices, graphs, json.dumps(options, sort_keys=True), trust_remote_code, threads)
 
     @property
     def precision(self) -> str:

@@ -16,6 +16,7 @@ from bicross.encoding.loading import Files, Lease, LoadOptions, first_possible, 
 from bicross.encoding.locate import Kind
 from bicross.encoding.specs import DenseSpec, StaticSpec, TowerSpec
 from bicross.encoding.tokenizer import TextTokenizer, load_static_tokenizer, load_tokenizer
+from bicross.errors import MissingExtraError
 
 
 @dataclass(frozen=True)
@@ -70,15 +71,21 @@ def possible_choices(kind: Kind, spec: TowerSpec, options: LoadOptions) -> tuple
     """The choices that a folder allows: one that holds graphs in place of the weights, only those it holds.
 
     Where it holds none of them, the first one stays, whose error says so.
+
+    Raises:
+        MissingExtraError: What would run its graphs isn't installed.
     """
-    if recorded_encoder(spec.encoder.folder) is None:
+    folder = spec.encoder.folder
+    if recorded_encoder(folder) is None:
         return options.choices
-    there = tuple(
-        choice
-        for choice in options.choices
-        if choice.backend != "torch" and graphs.find(kind, spec, choice)[0] is not None
-    )
-    return there or tuple(choice for choice in options.choices if choice.backend != "torch")[:1] or options.choices
+    if not options.without_weights:
+        there = sorted(path.name for path in (folder / GRAPHS).iterdir())
+        raise MissingExtraError(
+            f"{str(folder)!r} holds the graphs {there} in place of the weights, and what runs them isn't installed: "
+            f"pip install 'bicross[{there[0].split('-')[0]}]'"
+        )
+    fitting = tuple(choice for choice in options.without_weights if graphs.find(kind, spec, choice)[0] is not None)
+    return fitting[:1] or options.without_weights[:1]
 
 
 def files_of(spec: TowerSpec) -> Files:

@@ -89,6 +89,16 @@ def choose(backend: str, precision: str, device: str, options: Mapping[str, Any]
     return "cpu", (Choice(backend, _graph_precision(backend, precision)),)
 
 
+def without_weights(backend: str, precision: str) -> tuple[Choice, ...]:
+    """What may load a folder that holds graphs in place of the weights, in order of preference."""
+    backends = [backend] if backend in _PACKAGES else [name for name in ("openvino", "onnx") if installed(name)]
+    precisions = [precision]
+    if precision == "auto":
+        precisions = [*(["bfloat16"] if hardware.has_bfloat16() else []), "float32"]
+    pairs = (Choice(name, each) for each in precisions for name in backends)
+    return tuple(choice for choice in pairs if choice.precision in PAIRS[choice.backend])
+
+
 def _automatic(precision: str, device: str, options: Mapping[str, Any]) -> tuple[str, tuple[Choice, ...]]:
     on_cpu = device == "cpu" or (device == "auto" and not hardware.may_have_accelerator())
     if precision == "int8":
