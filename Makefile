@@ -40,7 +40,7 @@ types: $(VENV)/.check-ready
 	$(BIN)/mypy
 
 integration: $(VENV)/.check-ready
-	$(BIN)/python -m pytest integration_tests -m "not slow"
+	$(BIN)/python -m pytest integration_tests tests/encoding/test_graphs.py -m "not slow"
 
 slow: $(VENV)/.check-ready
 	$(BIN)/python -m pytest tests integration_tests -m slow
@@ -65,5 +65,5 @@ $(VENV)/.test-ready: $(VENV)/.ready
 
 $(VENV)/.check-ready: $(VENV)/.test-ready
 	$(PIP) ruff mypy build langchain-tests langchain-classic langchain-qdrant pytest-asyncio \
-		qdrant-haystack sentence-transformers-haystack bm25s
+		qdrant-haystack sentence-transformers-haystack bm25s onnxruntime onnx openvino
 	touch $@

@@ -24,7 +24,8 @@ StoreOption = Annotated[str, typer.Option("--store", help="Folder of an embedded
 CollectionOption = Annotated[str, typer.Option("--collection", help="Name of the collection.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 PrecisionOption = Annotated[
-    str, typer.Option("--precision", help="float32, or auto: bfloat16 where the hardware computes in it.")
+    str,
+    typer.Option("--precision", help="auto (bfloat16 where the hardware computes in it: the advice), float32, int8."),
 ]
 CacheOption = Annotated[str, typer.Option("--cache", help="Folder of vectors and scores that are kept.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps …")]

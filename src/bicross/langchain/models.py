@@ -53,7 +53,7 @@ class ModelFields(BaseModel):
     precision: str = "float32"
     """"float32", "bfloat16", "float16", or "auto"."""
     backend: str = "auto"
-    """"auto" or "torch"."""
+    """"auto", "torch", "onnx" or "openvino"; see `docs/speed.md`."""
     model_options: dict[str, Any] | None = None
     """JSON values for transformers: dtype, attn_implementation, device_map, quantization_config."""
     trust_remote_code: bool = False

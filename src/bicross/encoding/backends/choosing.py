@@ -123,7 +123,9 @@ def _on_torch(precision: str, device: str) -> tuple[str, tuple[Choice, ...]]:
     if device == "auto" and not hardware.may_have_accelerator():
         device = "cpu"
     settled = precision
-    if device != "cpu" or precision == "auto":
+    if device == "cpu" and precision == "auto" and hardware.cpu_flags():
+        settled = "bfloat16" if hardware.has_bfloat16() else "float32"
+    elif device != "cpu" or precision == "auto":
         from bicross.encoding.backends.torch import pick_device, pick_precision
 
         device = pick_device(device)

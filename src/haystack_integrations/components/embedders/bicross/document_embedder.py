@@ -71,8 +71,8 @@ class BicrossDocumentEmbedder(Node):
         :param truncate_dim: Keep this many leading dimensions (Matryoshka models).
         :param meta_fields_to_embed: Fields of meta whose values are read in front of the content.
         :param embedding_separator: Stands between these values and the content.
-        :param backend: "auto" or "torch".
-        :param precision: What the model computes in: "float32", "bfloat16", "float16" or "auto".
+        :param backend: "auto", "torch", "onnx" or "openvino"; see `docs/speed.md`.
+        :param precision: What the model computes in: "float32", "bfloat16", "float16", "int8" or "auto".
         :param revision: Branch, tag or commit on the hub.
         :param local_files_only: Don't ask the hub; use its cache.
         :param trust_remote_code: Run the checkpoint's own code. Only for folders that you trust.

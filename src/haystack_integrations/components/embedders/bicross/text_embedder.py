@@ -59,8 +59,8 @@ class BicrossTextEmbedder(Node):
         :param progress_bar: Of no effect on a single text; here for symmetry with BicrossDocumentEmbedder.
         :param normalize_embeddings: Scale to unit length, also where the checkpoint doesn't.
         :param truncate_dim: Keep this many leading dimensions (Matryoshka models).
-        :param backend: "auto" or "torch".
-        :param precision: What the model computes in: "float32", "bfloat16", "float16" or "auto".
+        :param backend: "auto", "torch", "onnx" or "openvino"; see `docs/speed.md`.
+        :param precision: What the model computes in: "float32", "bfloat16", "float16", "int8" or "auto".
         :param revision: Branch, tag or commit on the hub.
         :param local_files_only: Don't ask the hub; use its cache.
         :param trust_remote_code: Run the checkpoint's own code. Only for folders that you trust.

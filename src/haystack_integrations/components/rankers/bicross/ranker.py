@@ -91,8 +91,8 @@ class BicrossRanker(Node):
             the model carries. 0 wherever a Document has no score.
         :param windows: True: score long Documents in overlapping windows; the best one counts (MaxP). "best": score
             one window of each, the one that holds the most of the query: quick. False: cut them.
-        :param backend: "auto" or "torch".
-        :param precision: What the model computes in: "float32", "bfloat16", "float16" or "auto".
+        :param backend: "auto", "torch", "onnx" or "openvino"; see `docs/speed.md`.
+        :param precision: What the model computes in: "float32", "bfloat16", "float16", "int8" or "auto".
         :param revision: Branch, tag or commit on the hub.
         :param local_files_only: Don't ask the hub; use its cache.
         :param trust_remote_code: Run the checkpoint's own code. Only for folders that you trust.

@@ -90,8 +90,8 @@ class BicrossRetriever(Node):
         :param device: Where both models compute; None: a GPU where there is one.
         :param token: Access token for the hub; resolved when the models are loaded.
         :param truncate_dim: Keep this many leading dimensions of the query's embedding.
-        :param backend: "auto" or "torch".
-        :param precision: What both models compute in: "float32", "bfloat16", "float16" or "auto".
+        :param backend: "auto", "torch", "onnx" or "openvino"; see `docs/speed.md`.
+        :param precision: What both models compute in: "float32", "bfloat16", "float16", "int8" or "auto".
         :param revision: Branch, tag or commit of the bi-encoder on the hub.
         :param ranker_revision: The same for the cross-encoder.
         :param local_files_only: Don't ask the hub; use its cache.
