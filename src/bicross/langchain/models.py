@@ -51,7 +51,7 @@ class ModelFields(BaseModel):
     device: str = "auto"
     """"auto" or a torch device."""
     precision: str = "float32"
-    """"float32", "bfloat16", "float16", or "auto"."""
+    """"float32", "bfloat16", "float16", "int8", or "auto"."""
     backend: str = "auto"
     """"auto", "torch", "onnx" or "openvino"; see `docs/speed.md`."""
     model_options: dict[str, Any] | None = None
