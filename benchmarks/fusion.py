@@ -3,7 +3,8 @@
     python benchmarks/fusion.py --cache .bicross/cache --out benchmarks/results/fusion.json
 
 This is what `fusion="weighted"` and `sparse_weight=0.5` were chosen by. MiniLM in float32 and `BM25Encoder("en")`,
-exact search. tldr: all of it; squad and medquad: 300 queries over their relevant passages and 2,000 others, drawn by seed.
+exact search. tldr: all of it; squad and medquad: 300 queries over their relevant passages and 2,000 others, drawn by
+seed.
 """
 
 from __future__ import annotations
