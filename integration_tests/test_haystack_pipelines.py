@@ -62,10 +62,10 @@ def indexing(store: BicrossDocumentStore, bi: str) -> Pipeline:
     return pipeline
 
 
-def querying(store: BicrossDocumentStore, bi: str, cross: str) -> Pipeline:
+def querying(store: BicrossDocumentStore, bi: str, cross: str, **options: Any) -> Pipeline:
     """One node for both stages, three nodes for the same, and a joiner of their results."""
     pipeline = Pipeline()
-    pipeline.add_component("both", BicrossRetriever(store, bi, cross, top_k=5, candidates=10))
+    pipeline.add_component("both", BicrossRetriever(store, bi, cross, top_k=5, candidates=10, **options))
     pipeline.add_component("embedder", BicrossTextEmbedder(bi))
     pipeline.add_component("first", BicrossEmbeddingRetriever(store, top_k=10))
     pipeline.add_component("ranker", BicrossRanker(cross, top_k=5))
@@ -88,10 +88,10 @@ def answers(documents: list[Document]) -> list[tuple[str, Any]]:
 def test_a_saved_pipeline_gives_the_same_in_a_fresh_process(
     tmp_path: Path, bi: str, cross: str, documents: list[Document]
 ) -> None:
-    store = BicrossDocumentStore(tmp_path / "store", collection="docs")
+    store = BicrossDocumentStore(tmp_path / "store", collection="docs", sparse_language="en")
     fills = indexing(store, bi)
     assert fills.run({"splitter": {"documents": documents}})["writer"] == {"documents_written": len(documents)}
-    pipeline = querying(store, bi, cross)
+    pipeline = querying(store, bi, cross, first_stage="hybrid")
     expected = [pipeline.run(asked(query))["joiner"]["documents"] for query in QUERIES]
     (tmp_path / "query.yaml").write_text(pipeline.dumps())
     (tmp_path / "index.yaml").write_text(fills.dumps())

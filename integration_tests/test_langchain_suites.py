@@ -74,6 +74,13 @@ class TestVectorStoreExact(VectorStoreIntegrationTests):
             yield BicrossVectorStore(self.get_embeddings(), store)
 
 
+class TestVectorStoreHybrid(VectorStoreIntegrationTests):
+    @pytest.fixture
+    def vectorstore(self) -> Iterator[VectorStore]:  # type: ignore[override]
+        with QdrantStore(path=":memory:") as store:
+            yield BicrossVectorStore(self.get_embeddings(), store, first_stage="hybrid")
+
+
 class TestVectorStoreThroughAClient(VectorStoreIntegrationTests):
     @pytest.fixture
     def vectorstore(self) -> Iterator[VectorStore]:  # type: ignore[override]

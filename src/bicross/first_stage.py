@@ -53,13 +53,11 @@ class FirstStage:
         fusion: str = "weighted",
         sparse_weight: float = 0.5,
     ) -> None:
-        if kind not in FIRST_STAGES:
-            raise ConfigurationError(f"first_stage is one of {', '.join(map(repr, FIRST_STAGES))}; got {kind!r}.")
+        self.kind = check_kind(kind)
         if kind == "dense" and sparse_encoder is not None:
             raise ConfigurationError(
                 f"sparse_encoder is for first_stage='hybrid' or 'bm25'; got {sparse_encoder!r} with 'dense'."
             )
-        self.kind = kind
         self.bi_encoder = bi_encoder
         self.store = store
         self.fusion = check_fusion(fusion)
@@ -191,6 +189,17 @@ class FirstStage:
             if len(hits) < depth or grouping.count(hits) >= top_k:
                 return joined(hits[:candidates], grouping.collapsed(hits, top_k))
             depth *= 4
+
+
+def check_kind(kind: str) -> str:
+    """The name of a first stage.
+
+    Raises:
+        ConfigurationError: There is none of this name.
+    """
+    if kind not in FIRST_STAGES:
+        raise ConfigurationError(f"first_stage is one of {', '.join(map(repr, FIRST_STAGES))}; got {kind!r}.")
+    return kind
 
 
 def check_sparse_weight(weight: Any) -> float:

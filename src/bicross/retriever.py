@@ -164,6 +164,26 @@ class TwoStageRetriever:
         report = self._carry_out(incoming, plan, None, show_progress)
         return replace(report, duplicates=incoming.duplicates)
 
+    def add_sparse(self, *, reweight: bool = False, show_progress: bool | None = None) -> int:
+        """Make the sparse vectors that stored passages lack, from their stored texts; the dense ones stay.
+
+        So a collection that was filled with a dense first stage serves a hybrid one, without its sources.
+
+        Args:
+            reweight: Make all sparse vectors anew, also those of another sparse encoder.
+            show_progress: None: on a terminal, once it takes more than two seconds.
+
+        Returns:
+            How many passages got one.
+
+        Raises:
+            ConfigurationError: The first stage is dense.
+            FingerprintMismatchError: Another sparse encoder made those that are there.
+        """
+        if self.first_stage.sparse is None:
+            raise ConfigurationError("add_sparse is for first_stage='bm25' or 'hybrid'; got 'dense'.")
+        return self.first_stage.sparse.complete(reweight=reweight, show_progress=show_progress)
+
     def _carry_out(
         self, incoming: Incoming, plan: Plan, source: str | None, show_progress: bool | None, reweight: bool = False
     ) -> IndexReport:

@@ -15,7 +15,10 @@ from bicross.stores import Store
 from bicross.stores.schema import SparseRecord, short_name
 from bicross.types import Passage, SparseEncoder, SparseVector
 
-REMEDY = "Index with reweight=True to make its sparse vectors anew (the dense ones stay), or with recreate=True"
+REMEDY = (
+    "Index with reweight=True, or call add_sparse(reweight=True), to make its sparse vectors anew (the dense ones "
+    "stay), or index with recreate=True"
+)
 _SAMPLE = 32
 _AKIN = 0.5
 
@@ -110,7 +113,8 @@ class SparseLeg:
             if not missing:
                 what = f"Some sparse vectors of collection {name!r} have the weights of an earlier mean length"
             warnings.warn(
-                f"{what}. Index its sources again with this first stage: only what is missing is made.",
+                f"{what}. Index its sources again with this first stage, or call add_sparse(): only what is missing is "
+                "made.",
                 BicrossWarning,
                 stacklevel=5,
             )
@@ -122,8 +126,8 @@ class SparseLeg:
         if count and self.store.count_without_sparse() == count:
             raise StoreError(
                 f"A sparse or hybrid first stage needs sparse vectors; none of the {count} passages of collection "
-                f"{name!r} has one. Index its sources again with this first stage: dense vectors are kept, only sparse "
-                "ones are made."
+                f"{name!r} has one. Index its sources again with this first stage, or call add_sparse() of the "
+                "retriever, vector store or document store: dense vectors are kept, only sparse ones are made."
             )
         agreement = self.agreement(encoder)
         if agreement is None:

@@ -138,6 +138,19 @@ class SparseSync(SparseLeg):
             self.store.record_sparse(now)
         return now
 
+    def complete(self, *, reweight: bool = False, show_progress: bool | None = None) -> int:
+        """Make the sparse vectors that stored passages lack, from their stored texts. How many were made.
+
+        Args:
+            reweight: Make all of them anew, also those of another encoder.
+            show_progress: As in `finish`.
+
+        Raises:
+            FingerprintMismatchError: Another encoder made those that are there.
+        """
+        self.begin([], reweight=reweight)
+        return self.finish(changed=True, show_progress=show_progress)
+
     def _documents(self) -> EncodeDocuments:
         header, encoder = self.store.header(), self.encoder()
         length = header.sparse.mean_length if header and header.sparse else None
@@ -152,8 +165,8 @@ def warn_of_missing(header: Header | None, encoded: int, collection: str) -> Non
     if header is not None and header.sparse is not None and encoded:
         warnings.warn(
             f"{encoded} passages were written without a sparse vector into collection {collection!r}, which has those "
-            f"of {shown(header.sparse)}: a hybrid search misses their words. Index with first_stage='hybrid' to add "
-            "them.",
+            f"of {shown(header.sparse)}: a hybrid search misses their words. Index with first_stage='hybrid', or call "
+            "add_sparse(), to add them.",
             BicrossWarning,
             stacklevel=4,
         )

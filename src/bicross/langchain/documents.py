@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.documents import Document
 
-from bicross.errors import InputTypeError
+from bicross.errors import BicrossWarning, InputError, InputTypeError
 from bicross.types import Hit, Passage, derive_id
 
 
@@ -23,6 +24,31 @@ def check_documents(documents: Any, sibling: str) -> list[Document]:
         if not isinstance(document, Document):
             raise InputTypeError(f"Every item must be a Document; documents[{position}] is {document!r:.80}. {sibling}")
     return list(documents)
+
+
+def as_many(given: Sequence[Any] | None, texts: list[str], name: str) -> Sequence[Any]:
+    """One for each text, Nones where nothing is given.
+
+    Raises:
+        InputError: It's another number of them.
+    """
+    if given is None:
+        return [None] * len(texts)
+    if len(given) != len(texts):
+        raise InputError(f"{name} must be as many as the texts, got {len(given)} for {len(texts)} texts.")
+    return given
+
+
+def warn_of_replaced(passages: list[Passage]) -> None:
+    """Count what a later passage of the same call replaces."""
+    last = {passage.id: passage for passage in passages}
+    if replaced := sum(last[passage.id] != passage for passage in passages):
+        warnings.warn(
+            f"{replaced} of {len(passages)} documents were replaced by a later one of the same call with the same id. "
+            "Equal source and text give one id; give ids to documents that must stay apart.",
+            BicrossWarning,
+            stacklevel=3,
+        )
 
 
 def to_passage(text: str, metadata: dict[str, Any] | None, id: str | None) -> Passage:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from bicross.errors import ConfigurationError
 from bicross.langchain.wrappers import name_of
 from bicross.sparse.encoder import TextEncoder
 from bicross.sparse.wrappers import sparse_vectors
-from bicross.types import SparseVector
+from bicross.types import SparseEncoder, SparseVector
 
 
 class SparseEmbeddings(Protocol):
@@ -49,3 +50,21 @@ class SparseEmbeddingsEncoder(TextEncoder):
         else:
             found = self.embeddings.embed_documents(texts) if texts else []
         return sparse_vectors(found, len(texts), name_of(self.embeddings))
+
+
+def check_sparse_encoder(given: Any, first_stage: str) -> SparseEncoder | None:
+    """Check that this is a sparse encoder or None, and that the first stage has a use for it.
+
+    Raises:
+        ConfigurationError: It isn't, or it hasn't.
+    """
+    if given is not None and first_stage == "dense":
+        raise ConfigurationError(f"sparse_encoder is for first_stage='hybrid' or 'bm25'; got {given!r} with 'dense'.")
+    if hasattr(given, "embed_documents"):
+        raise ConfigurationError(
+            f"sparse_encoder is a SparseEncoder; got {type(given).__name__}. Wrap LangChain's sparse embeddings: "
+            "SparseEmbeddingsEncoder(embeddings), with idf=True where they leave the IDF to Qdrant, as Qdrant/bm25."
+        )
+    if not (given is None or isinstance(given, SparseEncoder)):
+        raise ConfigurationError(f"sparse_encoder is a SparseEncoder; got {given!r}. BM25Encoder is one.")
+    return given

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
 from typing import Any, Self
@@ -10,16 +9,19 @@ from typing import Any, Self
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 
-from bicross.errors import BicrossWarning, ConfigurationError, InputError, InputTypeError
-from bicross.langchain.documents import check_documents, to_document, to_passage
+from bicross.errors import ConfigurationError, InputTypeError
+from bicross.first_stage import check_kind, check_sparse_weight
+from bicross.fusion import check_fusion
+from bicross.langchain.documents import as_many, check_documents, to_document, to_passage, warn_of_replaced
 from bicross.langchain.embeddings import BicrossEmbeddings
+from bicross.langchain.sparse import SparseEmbeddingsEncoder, check_sparse_encoder
 from bicross.langchain.vector_store_async import AsyncMethods
 from bicross.langchain.wrappers import encoder_of
 from bicross.ranking import marginal_relevance, scaled
 from bicross.retriever import TwoStageRetriever
 from bicross.stores import QdrantStore, Store
 from bicross.stores.inputs import check_at_least_one
-from bicross.types import Encoder, Hit, Passage
+from bicross.types import Encoder, Hit, SparseEncoder
 
 Filter = dict[str, Any]
 Scored = list[tuple[Document, float]]
@@ -34,10 +36,33 @@ class BicrossVectorStore(AsyncMethods):
     Args:
         embedding: LangChain `Embeddings`, a bi-encoder, or the name of one.
         store: Where the documents are; None: in memory, gone on close.
+        first_stage: "dense": finds by embeddings. "bm25": by words. "hybrid": by both, fused.
+        sparse_encoder: Weighs the words; None: BM25 for the collection's language, English where it notes none.
+            LangChain's own sparse embeddings go into `SparseEmbeddingsEncoder`.
+        fusion: How "hybrid" makes one ranking of two: "weighted", the weighted sum of z-scores, or "rrf".
+        sparse_weight: Share of the words in the fused score, from 0 to 1.
+
+    Raises:
+        ConfigurationError: An option that makes no sense.
     """
 
-    def __init__(self, embedding: Embeddings | Encoder | str = "starter", store: Store | None = None) -> None:
+    def __init__(
+        self,
+        embedding: Embeddings | Encoder | str = "starter",
+        store: Store | None = None,
+        *,
+        first_stage: str = "dense",
+        sparse_encoder: SparseEncoder | None = None,
+        fusion: str = "weighted",
+        sparse_weight: float = 0.5,
+    ) -> None:
         self._embeddings = embedding if isinstance(embedding, Embeddings) else BicrossEmbeddings(model=embedding)
+        self.first_stage = check_kind(first_stage)
+        self._stage: dict[str, Any] = {
+            "sparse_encoder": check_sparse_encoder(sparse_encoder, first_stage),
+            "fusion": check_fusion(fusion),
+            "sparse_weight": check_sparse_weight(sparse_weight),
+        }
         self.store = QdrantStore(path=":memory:") if store is None else store
 
     @classmethod
@@ -49,6 +74,10 @@ class BicrossVectorStore(AsyncMethods):
         *,
         ids: list[str] | None = None,
         store: Store | None = None,
+        first_stage: str = "dense",
+        sparse_encoder: SparseEncoder | None = None,
+        fusion: str = "weighted",
+        sparse_weight: float = 0.5,
         **where: Any,
     ) -> Self:
         """Make a vector store and add texts.
@@ -59,11 +88,19 @@ class BicrossVectorStore(AsyncMethods):
             metadatas: One each.
             ids: One each.
             store: Where the documents are.
+            first_stage, sparse_encoder, fusion, sparse_weight: As in the constructor.
             where: Instead of `store`, the arguments of `QdrantStore`: path, url, collection, …
         """
         if where and store is not None:
             raise ConfigurationError(f"from_texts takes a store or where to open one, got both: {sorted(where)}.")
-        made = cls(embedding, QdrantStore(**where) if where else store)
+        made = cls(
+            embedding,
+            QdrantStore(**where) if where else store,
+            first_stage=first_stage,
+            sparse_encoder=sparse_encoder,
+            fusion=fusion,
+            sparse_weight=sparse_weight,
+        )
         made.add_texts(texts, metadatas, ids=ids)
         return made
 
@@ -75,7 +112,14 @@ class BicrossVectorStore(AsyncMethods):
     @cached_property
     def retriever(self) -> TwoStageRetriever:
         """The engine's first stage over this collection."""
-        return TwoStageRetriever(encoder_of(self._embeddings), self.store)
+        return TwoStageRetriever(encoder_of(self._embeddings), self.store, first_stage=self.first_stage, **self._stage)
+
+    @cached_property
+    def _dense(self) -> TwoStageRetriever:
+        """The same by embeddings alone, for what starts from one."""
+        if self.first_stage == "dense":
+            return self.retriever
+        return TwoStageRetriever(self.retriever.bi_encoder, self.store)
 
     def add_texts(
         self,
@@ -106,11 +150,26 @@ class BicrossVectorStore(AsyncMethods):
         given = list(texts)
         if found := next((text for text in given if isinstance(text, Document)), None):
             raise InputTypeError(f"add_texts takes strings, got {found!r:.60}. Use add_documents.")
-        rows = zip(given, _as_many(metadatas, given, "metadatas"), _as_many(ids, given, "ids"), strict=True)
+        rows = zip(given, as_many(metadatas, given, "metadatas"), as_many(ids, given, "ids"), strict=True)
         passages = [to_passage(text, metadata, id) for text, metadata, id in rows]
         self.retriever.add(passages, show_progress=False)
-        _warn_of_replaced(passages)
+        warn_of_replaced(passages)
         return [passage.id for passage in passages]
+
+    def add_sparse(self, *, reweight: bool = False) -> int:
+        """Make the sparse vectors that stored documents lack, such as those added with a dense first stage.
+
+        Args:
+            reweight: Make all of them anew, also those of another sparse encoder.
+
+        Returns:
+            How many were made. Nothing is embedded.
+
+        Raises:
+            ConfigurationError: The first stage is dense.
+            FingerprintMismatchError: Another sparse encoder made those that are there.
+        """
+        return self.retriever.add_sparse(reweight=reweight, show_progress=False)
 
     def add_documents(self, documents: list[Document], **kwargs: Any) -> list[str]:
         """Add documents, or replace those with the same id; see `add_texts`."""
@@ -158,7 +217,8 @@ class BicrossVectorStore(AsyncMethods):
             kwargs: None.
 
         Returns:
-            Documents with their scores. **Unit:** cosine or dot product, higher is nearer.
+            Documents with their scores, best first. **Unit:** cosine or dot product; BM25's, or the fused score, where
+            the first stage is "bm25" or "hybrid".
         """
         _check_none(kwargs)
         options: dict[str, Any] = {"filter": filter, "group_by": group_by, "group_size": group_size}
@@ -167,9 +227,9 @@ class BicrossVectorStore(AsyncMethods):
     def similarity_search_by_vector(
         self, embedding: list[float], k: int = 4, filter: Filter | None = None, **kwargs: Any
     ) -> list[Document]:
-        """The documents nearest to a vector."""
+        """The documents nearest to a vector, whatever the first stage."""
         _check_none(kwargs)
-        self.retriever.verify()
+        self._dense.verify()
         hits = self.store.search(embedding, check_at_least_one(k, "k"), filter)
         return [document for document, _ in _documents(hits)]
 
@@ -182,9 +242,14 @@ class BicrossVectorStore(AsyncMethods):
         filter: Filter | None = None,
         **kwargs: Any,
     ) -> list[Document]:
-        """Documents near to a query and unlike each other, chosen from the `fetch_k` nearest."""
+        """Documents near to a query and unlike each other, chosen from the first stage's best `fetch_k`."""
         vector = self._embeddings.embed_query(query)
-        return self.max_marginal_relevance_search_by_vector(vector, k, fetch_k, lambda_mult, filter, **kwargs)
+        if self.first_stage == "dense":
+            return self.max_marginal_relevance_search_by_vector(vector, k, fetch_k, lambda_mult, filter, **kwargs)
+        _check_none(kwargs)
+        k, fetch_k = check_at_least_one(k, "k"), check_at_least_one(fetch_k, "fetch_k")
+        self._dense.verify()
+        return self._diverse(vector, self.retriever.retrieve(query, max(k, fetch_k), filter=filter), k, lambda_mult)
 
     def max_marginal_relevance_search_by_vector(
         self,
@@ -195,11 +260,14 @@ class BicrossVectorStore(AsyncMethods):
         filter: Filter | None = None,
         **kwargs: Any,
     ) -> list[Document]:
-        """As `max_marginal_relevance_search`, for a vector."""
+        """As `max_marginal_relevance_search`, for a vector: chosen from the documents nearest to it."""
         _check_none(kwargs)
         k, fetch_k = check_at_least_one(k, "k"), check_at_least_one(fetch_k, "fetch_k")
-        self.retriever.verify()
-        hits = {hit.passage.id: hit for hit in self.store.search(embedding, max(k, fetch_k), filter)}
+        self._dense.verify()
+        return self._diverse(embedding, self.store.search(embedding, max(k, fetch_k), filter), k, lambda_mult)
+
+    def _diverse(self, embedding: list[float], found: Iterable[Hit], k: int, lambda_mult: float) -> list[Document]:
+        hits = {hit.passage.id: hit for hit in found}
         ids, vectors = self.store.vectors(list(hits))
         chosen = marginal_relevance(embedding, vectors, k, lambda_mult)
         return [to_document(hits[ids[position]].passage) for position in chosen]
@@ -215,35 +283,22 @@ class BicrossVectorStore(AsyncMethods):
     @property
     def parts(self) -> list[Any]:
         """What does the work."""
-        embeddings = self._embeddings
-        return [embeddings.model if isinstance(embeddings, BicrossEmbeddings) else embeddings, self.store]
+        embeddings, sparse = self._embeddings, self._stage["sparse_encoder"]
+        hosted = [sparse.embeddings] if isinstance(sparse, SparseEmbeddingsEncoder) else []
+        return [embeddings.model if isinstance(embeddings, BicrossEmbeddings) else embeddings, self.store, *hosted]
 
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
+        if self.first_stage != "dense":
+            raise ConfigurationError(
+                f"Relevance scores need first_stage='dense'; got {self.first_stage!r}, whose scores have no common "
+                "scale. Put a cross-encoder behind it: BicrossRetriever with a score_threshold."
+            )
         info = self.store.info()
         return partial(scaled, distance=info.distance if info else "cosine")
 
 
 def _documents(hits: Iterable[Hit]) -> Scored:
     return [(to_document(hit.passage), hit.score) for hit in hits]
-
-
-def _as_many(given: Sequence[Any] | None, texts: list[str], name: str) -> Sequence[Any]:
-    if given is None:
-        return [None] * len(texts)
-    if len(given) != len(texts):
-        raise InputError(f"{name} must be as many as the texts, got {len(given)} for {len(texts)} texts.")
-    return given
-
-
-def _warn_of_replaced(passages: list[Passage]) -> None:
-    last = {passage.id: passage for passage in passages}
-    if replaced := sum(last[passage.id] != passage for passage in passages):
-        warnings.warn(
-            f"{replaced} of {len(passages)} documents were replaced by a later one of the same call with the same id. "
-            "Equal source and text give one id; give ids to documents that must stay apart.",
-            BicrossWarning,
-            stacklevel=3,
-        )
 
 
 def _check_none(options: dict[str, Any]) -> None:

@@ -72,6 +72,10 @@ OPTIONS: dict[type, dict[str, Any]] = {
         "filters": FILTERS,
         "top_k": 3,
         "candidates": 5,
+        "first_stage": "hybrid",
+        "language": "de",
+        "fusion": "rrf",
+        "sparse_weight": 0.0,
         "score_threshold": 0.0,
         "budget_ms": 0.0,
         "stage1_weight": 0.0,
@@ -105,6 +109,7 @@ OPTIONS: dict[type, dict[str, Any]] = {
         "title_key": "title",
         "meta_key": "meta",
         "vector_name": "dense",
+        "sparse_language": "auto",
     },
 }
 NODES = [kind for kind in OPTIONS if kind is not BicrossDocumentStore]
@@ -179,10 +184,12 @@ def test_saving_is_symmetric_and_keeps_every_argument_as_given(kind: type) -> No
 @pytest.mark.parametrize("kind", [BicrossRetriever, BicrossEmbeddingRetriever])
 def test_what_an_earlier_release_saved_still_loads(kind: type) -> None:
     saved = kind(BicrossDocumentStore("folder")).to_dict()
-    for name in ("group_by", "group_size"):
-        del saved["init_parameters"][name]
+    for name in ("group_by", "group_size", "first_stage", "language", "fusion", "sparse_weight"):
+        saved["init_parameters"].pop(name, None)
+    del saved["init_parameters"]["document_store"]["init_parameters"]["sparse_language"]
     again = kind.from_dict(saved)
-    assert (again.group_by, again.group_size) == (None, 1)
+    assert (again.group_by, again.group_size, again.document_store.sparse_language) == (None, 1, None)
+    assert getattr(again, "first_stage", "dense") == "dense"
 
 
 @pytest.mark.parametrize("kind", OPTIONS)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 from haystack import Document
 
 from bicross.errors import ConfigurationError, InputError, InputTypeError
+from bicross.sparse.languages import settle_language
 
 T = TypeVar("T")
 
@@ -71,6 +72,16 @@ def check_milliseconds(value: Any) -> float | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0):
         raise ConfigurationError(f"budget_ms is a number of milliseconds from 0; got {value!r}.")
     return None if value is None else float(value)
+
+
+def check_language(language: str | None) -> str | None:
+    """Check the code of a language that BM25 is to be made for.
+
+    :raises ConfigurationError: It isn't known.
+    """
+    if language is not None:
+        settle_language(language)
+    return language
 
 
 class Readable(NamedTuple):

@@ -8,7 +8,16 @@ from haystack import Document
 
 from bicross.sparse.encoder import TextEncoder
 from bicross.sparse.wrappers import sparse_vectors
-from bicross.types import SparseVector
+from bicross.types import SparseEncoder, SparseVector
+
+
+def bm25(language: str | None) -> SparseEncoder | None:
+    """BM25 for a language; None, which is the engine's word for the collection's own, without one."""
+    if language is None:
+        return None
+    from bicross.sparse.bm25 import BM25Encoder
+
+    return BM25Encoder(language)
 
 
 class SparseEmbedders(TextEncoder):

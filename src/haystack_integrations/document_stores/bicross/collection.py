@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -12,10 +13,14 @@ from haystack import Document, default_from_dict, default_to_dict
 from haystack.utils import Secret
 
 from bicross.errors import BicrossWarning, ConfigurationError, FingerprintMismatchError
+from bicross.sparse_sync import SparseSync
 from bicross.stores import QdrantStore
 from bicross.stores.schema import Header
+from bicross.types import SparseEncoder
 from haystack_integrations.common.bicross.embedding import Embedding, origin
+from haystack_integrations.common.bicross.inputs import check_language
 from haystack_integrations.common.bicross.node import OnFirstUse, arguments
+from haystack_integrations.common.bicross.sparse import bm25
 
 _WITHOUT_VECTORS = ".no-vectors"
 
@@ -37,6 +42,7 @@ class BoundCollection:
         title_key: str | None = None,
         meta_key: str | None = None,
         vector_name: str | None = None,
+        sparse_language: str | None = None,
     ) -> None:
         """Make the store; it is opened by its first use.
 
@@ -54,7 +60,9 @@ class BoundCollection:
         :param title_key: Field that holds the title there.
         :param meta_key: Field that holds the meta there; with text_key alone, it is every other field.
         :param vector_name: Which dense vector, where that collection has several.
-        :raises ConfigurationError: Both path and url, or a key without a url.
+        :param sparse_language: Also keep BM25's sparse vectors of title and content, for a retriever's first_stage
+            "bm25" or "hybrid": a code of the language, "auto" or "none" (no stemming). None: no sparse vectors.
+        :raises ConfigurationError: Both path and url, a key without a url, or a language that isn't known.
         """
         if path is not None and url is not None:
             raise ConfigurationError("A document store has a path or a url; got both. Leave one out.")
@@ -71,6 +79,7 @@ class BoundCollection:
         self.title_key = title_key
         self.meta_key = meta_key
         self.vector_name = vector_name
+        self.sparse_language = check_language(sparse_language)
         self._stores = OnFirstUse(self._open, _close)
         self._writing = threading.Lock()
         self._verified: dict[str, Header] = {}
@@ -79,6 +88,14 @@ class BoundCollection:
     def store(self) -> QdrantStore:
         """The engine's store of the Documents with embeddings, for use without Haystack."""
         return self._stores.get()[0]
+
+    @cached_property
+    def _sparse_encoder(self) -> SparseEncoder | None:
+        return bm25(self.sparse_language)
+
+    def _sparse(self) -> SparseSync | None:
+        """What keeps the sparse vectors; None where none are asked for."""
+        return None if self.sparse_language is None else SparseSync(self.store, self._sparse_encoder)
 
     @property
     def remote(self) -> bool:

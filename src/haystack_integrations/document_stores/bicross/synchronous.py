@@ -10,10 +10,12 @@ from haystack import Document
 from haystack.document_stores.errors import DuplicateDocumentError
 from haystack.document_stores.types import DuplicatePolicy
 
+from bicross.errors import ConfigurationError
+from bicross.sparse_sync import warn_of_missing
 from bicross.stores import stamp_of
 from bicross.stores.grouping import Grouping
 from bicross.stores.inputs import check_matrix
-from bicross.types import Passage
+from bicross.types import Floats, Passage
 from haystack_integrations.common.bicross.conversion import hits_to_documents, to_document, to_passage, with_meta
 from haystack_integrations.common.bicross.extras import EXTRAS
 from haystack_integrations.common.bicross.inputs import check_count, check_documents
@@ -120,7 +122,8 @@ class SynchronousStore(BoundCollection):
         :param policy: What happens to those whose id is taken. NONE is FAIL.
         :returns: How many were written.
         :raises DuplicateDocumentError: An id is taken, and the policy is FAIL.
-        :raises FingerprintMismatchError: The collection holds embeddings of another model.
+        :raises FingerprintMismatchError: The collection holds embeddings of another model, or BM25 for another
+            language than `sparse_language`.
         """
         check_documents(documents, "write_documents", "Wrap texts: Document(content=…).")
         with_vectors, without = self._stores.get()
@@ -135,12 +138,38 @@ class SynchronousStore(BoundCollection):
             if embedded:
                 vectors = check_matrix([document.embedding for document in embedded], len(embedded))
                 self._bind(embedded, vectors.shape[1])
-                with_vectors.upsert(passages, vectors)
+                self._upsert(passages, vectors)
             without.upsert(bare, [[1.0]] * len(bare))
             if policy == DuplicatePolicy.OVERWRITE:  # one may have gained or lost its embedding
                 without.delete([document.id for document in embedded])
                 with_vectors.delete([document.id for document in others])
         return len(wanted)
+
+    def _upsert(self, passages: list[Passage], vectors: Floats) -> None:
+        """Write passages with their vectors, the sparse ones among them where they are asked for."""
+        sparse = self._sparse()
+        if sparse is None:
+            self.store.upsert(passages, vectors)
+            warn_of_missing(self.store.header(), len(passages), self.collection)
+            return
+        texts = [passage.full_text for passage in passages]
+        encode = sparse.begin(texts)
+        self.store.upsert(passages, vectors, encode and encode(texts))
+        sparse.finish(changed=False, show_progress=False)
+
+    def add_sparse(self, *, reweight: bool = False) -> int:
+        """Make the sparse vectors that Documents lack which were written without `sparse_language`.
+
+        :param reweight: Make all of them anew, also those for another language.
+        :returns: How many were made. Embeddings stay as they are.
+        :raises ConfigurationError: The store has no `sparse_language`.
+        :raises FingerprintMismatchError: Another encoder made those that are there.
+        """
+        sparse = self._sparse()
+        if sparse is None:
+            raise ConfigurationError("add_sparse needs a store with a sparse_language; got None. Give it one: 'en'.")
+        with self._writing:
+            return sparse.complete(reweight=reweight)
 
     def delete_documents(self, document_ids: list[str]) -> None:
         """Remove Documents; ids that aren't there are fine."""

@@ -12,10 +12,19 @@ from haystack.utils import ComponentDevice, Secret
 
 from bicross.bi_encoder import BiEncoder
 from bicross.cross_encoder import CrossEncoder
+from bicross.first_stage import check_kind, check_sparse_weight
+from bicross.fusion import check_fusion
 from bicross.retriever import TwoStageRetriever
 from haystack_integrations.common.bicross.conversion import hits_to_documents
-from haystack_integrations.common.bicross.inputs import check_count, check_milliseconds, check_query, chosen
+from haystack_integrations.common.bicross.inputs import (
+    check_count,
+    check_language,
+    check_milliseconds,
+    check_query,
+    chosen,
+)
 from haystack_integrations.common.bicross.node import Node, OnFirstUse, load_options
+from haystack_integrations.common.bicross.sparse import bm25
 from haystack_integrations.common.bicross.tracing import observer
 from haystack_integrations.components.retrievers.bicross.checks import check_document_store, policy_of
 from haystack_integrations.document_stores.bicross import BicrossDocumentStore, haystack_errors
@@ -48,6 +57,10 @@ class BicrossRetriever(Node):
         filters: dict[str, Any] | None = None,
         top_k: int = 10,
         candidates: int = 100,
+        first_stage: str = "dense",
+        language: str | None = None,
+        fusion: str = "weighted",
+        sparse_weight: float = 0.5,
         score_threshold: float | None = None,
         budget_ms: float | None = None,
         stage1_weight: float | None = None,
@@ -75,6 +88,11 @@ class BicrossRetriever(Node):
         :param filters: Haystack's filter dict.
         :param top_k: How many Documents to return at most.
         :param candidates: How many Documents the first stage hands to the second.
+        :param first_stage: "dense": by embeddings. "bm25": by words. "hybrid": by both, fused. The latter two need a
+            document store with a `sparse_language`.
+        :param language: Language of the queries' words; None: the collection's.
+        :param fusion: How "hybrid" makes one ranking of two: "weighted", the weighted sum of z-scores, or "rrf".
+        :param sparse_weight: Share of the words in the fused score, from 0 to 1.
         :param score_threshold: Leave out what scores lower, after reranking. **Unit:** that of the scores.
         :param budget_ms: Time for a search; reranks as deep as it allows. **Unit:** milliseconds.
         :param stage1_weight: Weight of the first stage's score in the final one, from 0 to 1. None: the weight that the
@@ -106,6 +124,10 @@ class BicrossRetriever(Node):
         self.filters = filters
         self.top_k = check_count(top_k, "top_k")
         self.candidates = check_count(candidates, "candidates")
+        self.first_stage = check_kind(first_stage)
+        self.language = check_language(language)
+        self.fusion = check_fusion(fusion)
+        self.sparse_weight = check_sparse_weight(sparse_weight)
         self.score_threshold = score_threshold
         self.budget_ms = check_milliseconds(budget_ms)
         self.stage1_weight = stage1_weight
@@ -128,7 +150,7 @@ class BicrossRetriever(Node):
         self._cross_encoder = OnFirstUse(self._load_cross_encoder, CrossEncoder.close)
         self._heavy = (self._bi_encoder,) if ranker_model is None else (self._bi_encoder, self._cross_encoder)
         self._lock = threading.Lock()
-        self._engine: TwoStageRetriever | None = None
+        self._engines: dict[str, TwoStageRetriever] = {}
 
     @component.output_types(documents=list[Document], meta=dict[str, Any])
     def run(
@@ -143,6 +165,7 @@ class BicrossRetriever(Node):
         return_embedding: bool | None = None,
         group_by: str | None = None,
         group_size: int | None = None,
+        first_stage: str | None = None,
     ) -> dict[str, Any]:
         """Search. Every option that is given takes the place of the node's own for this run.
 
@@ -156,15 +179,17 @@ class BicrossRetriever(Node):
         :param return_embedding: As in the constructor.
         :param group_by: As in the constructor.
         :param group_size: As in the constructor.
+        :param first_stage: As in the constructor.
         :returns: `documents`, best first, and `meta` with the counts `reranked` and `unscored` (left out under a
             threshold for lack of time), and `milliseconds` by stage.
         :raises FilterError: The filter isn't understood.
         :raises FingerprintMismatchError: Another model filled the store.
+        :raises StoreError: It has no sparse vectors, and the first stage needs them.
         """
         check_query(query, "BicrossRetriever", "For an embedding use BicrossEmbeddingRetriever.")
         grouped = chosen(group_by, self.group_by)
         with haystack_errors():
-            result = self._two_stages().search(
+            result = self._two_stages(check_kind(chosen(first_stage, self.first_stage))).search(
                 query,
                 top_k=chosen(top_k, self.top_k),
                 candidates=chosen(candidates, self.candidates),
@@ -196,6 +221,7 @@ class BicrossRetriever(Node):
         return_embedding: bool | None = None,
         group_by: str | None = None,
         group_size: int | None = None,
+        first_stage: str | None = None,
     ) -> dict[str, Any]:
         """Search off the event loop; see `run`."""
         return await self.document_store.off_loop(
@@ -210,25 +236,35 @@ class BicrossRetriever(Node):
             return_embedding,
             group_by,
             group_size,
+            first_stage,
         )
 
     def close(self) -> None:
         """Let go of the models and close the document store, as Haystack's own nodes do; the next run opens both."""
         with self._lock:
-            self._engine = None
+            self._engines.clear()
         Node.close(self)  # not super(): Haystack makes the class anew
         self.document_store.close()
 
-    def _two_stages(self) -> TwoStageRetriever:
+    def _two_stages(self, kind: str) -> TwoStageRetriever:
         """The engine over the document store as it is open now."""
         bi_encoder = self._bi_encoder.get()
         cross_encoder = None if self.ranker_model is None else self._cross_encoder.get()
         store = self.document_store.store
         with self._lock:
-            engine = self._engine
+            engine = self._engines.get(kind)
             if engine is None or engine.store is not store or engine.bi_encoder is not bi_encoder:
-                engine = TwoStageRetriever(bi_encoder, store, cross_encoder, stage1_weight=self.stage1_weight)
-                self._engine = engine
+                engine = TwoStageRetriever(
+                    bi_encoder,
+                    store,
+                    cross_encoder,
+                    first_stage=kind,
+                    stage1_weight=self.stage1_weight,
+                    sparse_encoder=None if kind == "dense" else bm25(self.language),
+                    fusion=self.fusion,
+                    sparse_weight=self.sparse_weight,
+                )
+                self._engines[kind] = engine
             return engine
 
     def _load_bi_encoder(self) -> BiEncoder:
