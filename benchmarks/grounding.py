@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -28,6 +29,7 @@ from common import data_folder, machine, write_report
 from bicross import BiEncoder, CrossEncoder, Hit, Passage, QdrantStore, TwoStageRetriever
 from bicross.caches import ScoreCache, VectorCache
 from bicross.cross_encoder import raw_fingerprint, raw_scores
+from bicross.errors import TruncationWarning
 from bicross.evaluation.datasets import Dataset, load_dataset
 from bicross.evaluation.measures import calculate, parse_measures
 from bicross.evaluation.statistics import bootstrap_interval, paired_test
@@ -163,17 +165,20 @@ def run(path: Path, queries: dict[str, str], search: Callable[[str], Iterable[Hi
 
 
 def figures(task: Task, hits: dict[str, list[dict[str, Any]]], *, passages: bool) -> dict[str, Any]:
-    """Documents by ir-measures; with passages, how often the first one, or one of the first five, holds the answer."""
+    """Documents by ir-measures; with passages, how often one of the first so many holds the answer."""
     qrels = {query: task.data.qrels[query] for query in hits}
-    ranking = {query: dict.fromkeys(hit["document"] for hit in rows) for query, rows in hits.items()}
-    values = calculate(MEASURES, qrels, {query: list(documents) for query, documents in ranking.items()})
+    ranking = {
+        query: {document: -float(rank) for rank, document in enumerate(dict.fromkeys(hit["document"] for hit in rows))}
+        for query, rows in hits.items()
+    }
+    values = calculate(MEASURES, qrels, ranking)
     report: dict[str, Any] = {"queries": len(hits)}
     report |= {name: round(float(row.mean()), 4) for name, row in values.items()}
     report["nDCG@10 interval"] = [round(end, 4) for end in bootstrap_interval(values["nDCG@10"], seed=SEED)]
     report["documents in the top 10"] = round(float(np.mean([len(documents) for documents in ranking.values()])), 1)
     report["words of the first hit"] = round(float(np.mean([rows[0]["words"] for rows in hits.values()])), 1)
     if passages:
-        for depth in (1, 5):
+        for depth in (1, 5, 10):
             held = [any(task.holds(query, hit) for hit in rows[:depth]) for query, rows in hits.items()]
             report[f"answer@{depth}"] = round(float(np.mean(held)), 4)
             report[f"answer@{depth} interval"] = [round(end, 4) for end in bootstrap_interval(held, seed=SEED)]
@@ -191,30 +196,26 @@ def compare(forms: dict[str, dict[str, Any]], whole: str, parts: str) -> dict[st
     }
 
 
-def measure(task: Task, engines: dict[str, TwoStageRetriever], scratch: Path, sample: dict[str, str]) -> dict[str, Any]:
-    """Figures of one set: of all queries with the first stage, of a sample with both."""
+def measure(
+    task: Task, engines: dict[str, TwoStageRetriever], scratch: Path, queries: dict[str, str], stage: str
+) -> dict[str, Any]:
+    """Figures of one set and stage, for whole documents and passages."""
     name = task.data.name
 
-    def hits(form: str, stage: str, queries: dict[str, str], **options: Any) -> dict[str, list[dict[str, Any]]]:
+    def hits(form: str, **options: Any) -> dict[str, list[dict[str, Any]]]:
         engine = engines[f"{form} {stage}"]
         path = scratch / f"{name}.{'-'.join([form, stage, *options])}.jsonl"
         return run(path, queries, lambda text: engine.search(text, TOP_K, candidates=CANDIDATES, **options))
 
     grouped = {"group_by": "source_id"}
-    report: dict[str, Any] = {"documents": len(task.whole), "passages": len(task.parts)}
-    for title, stage, queries in (
-        ("first stage", "first", task.data.queries),
-        ("first stage, sample", "first", sample),
-        ("both stages, sample", "both", sample),
-    ):
-        forms = {
-            "whole": figures(task, hits("whole", stage, queries), passages=False),
-            "passages": figures(task, hits("parts", stage, queries), passages=True),
-            "passages, grouped": figures(task, hits("parts", stage, queries, **grouped), passages=True),
-        }
-        forms["grouped against whole"] = compare(forms, "whole", "passages, grouped")
-        report[title] = {form: {k: v for k, v in row.items() if k != "_values"} for form, row in forms.items()}
-    return report
+    forms = {
+        "whole": figures(task, hits("whole"), passages=False),
+        "passages": figures(task, hits("parts"), passages=True),
+        "passages, grouped": figures(task, hits("parts", **grouped), passages=True),
+        "passages, grouped, 3 each": figures(task, hits("parts", **grouped, group_size=3), passages=True),
+    }
+    forms["grouped against whole"] = compare(forms, "whole", "passages, grouped")
+    return {form: {key: value for key, value in row.items() if key != "_values"} for form, row in forms.items()}
 
 
 def engine_of(passages: list[Passage], encoder: CachedEncoder, scorer: CachedScorer) -> list[TwoStageRetriever]:
@@ -235,6 +236,7 @@ def main() -> None:
     parser.add_argument("--precision", default="auto", help="of the cross-encoder")
     parser.add_argument("--out", type=Path, default=here / "benchmarks" / "results" / "grounding.json")
     arguments = parser.parse_args()
+    warnings.simplefilter("ignore", TruncationWarning)  # whole papers are cut: that is what is measured
     bi, cross = BiEncoder.load(), CrossEncoder.load(precision=arguments.precision)
     encoder = CachedEncoder(bi, VectorCache(arguments.cache))
     scorer = CachedScorer(cross, ScoreCache(arguments.cache))
@@ -248,17 +250,20 @@ def main() -> None:
         "settings": {"candidates": CANDIDATES, "top_k": TOP_K, "seed": SEED, "stage1_weight": cross.stage1_weight},
         "sets": {},
     }
-    for name, load in {"covidqa-long": papers, "squad-sent": sentences}.items():
-        task = load(arguments.data, bi)
-        whole = engine_of(task.whole, encoder, scorer)
-        parts = engine_of(task.parts, encoder, scorer)
-        engines = dict(zip(["whole first", "whole both", "parts first", "parts both"], whole + parts, strict=True))
-        sample = task.data.sample(arguments.queries, seed=SEED).queries
-        report["sets"][name] = measure(task, engines, scratch, sample)
-        write_report(report, arguments.out)
-        print(name, json.dumps(report["sets"][name], indent=1), flush=True)
-        for engine in engines.values():
-            engine.store.close()
+    tasks = {name: load(arguments.data, bi) for name, load in {"covidqa-long": papers, "squad-sent": sentences}.items()}
+    engines: dict[str, dict[str, TwoStageRetriever]] = {}
+    for title in ("first stage", "first stage, sample", "both stages, sample"):
+        for name, task in tasks.items():
+            if name not in engines:
+                made = [*engine_of(task.whole, encoder, scorer), *engine_of(task.parts, encoder, scorer)]
+                engines[name] = dict(zip(["whole first", "whole both", "parts first", "parts both"], made, strict=True))
+                report["sets"][name] = {"documents": len(task.whole), "passages": len(task.parts)}
+            sample = task.data.sample(arguments.queries, seed=SEED).queries
+            queries = sample if "sample" in title else task.data.queries
+            figures_of = measure(task, engines[name], scratch, queries, title.split()[0])
+            report["sets"][name][title] = figures_of
+            write_report(report, arguments.out)
+            print(name, title, json.dumps(figures_of, indent=1), flush=True)
 
 
 if __name__ == "__main__":
