@@ -26,7 +26,7 @@ from bicross.errors import (
     StoreError,
     StoreLockedError,
 )
-from bicross.stores import QdrantStore
+from bicross.stores import QdrantStore, shards
 from bicross.stores.edge import _registry
 from bicross.types import Passage
 
@@ -168,6 +168,32 @@ class TestTemporary:
         gc.collect()
         assert not place.parent.exists()
         assert str(place) not in _registry._shards
+
+    def test_garbage_collection_while_another_store_opens(self, folder, monkeypatch):
+        forgotten = QdrantStore(path=":memory:")
+        forgotten.upsert([Passage("t", id="a")], [[1, 0]])
+        places, made = [forgotten._transport._shared().folder.path], shards.SharedShard
+
+        def collect(*arguments):
+            nonlocal forgotten
+            del forgotten
+            gc.collect()
+            monkeypatch.setattr(shards, "SharedShard", made)
+            return made(*arguments)
+
+        def open_another():
+            with QdrantStore(path=folder) as store:
+                store.upsert([Passage("t", id="a")], [[1, 0]])
+                places.append(store.count())
+
+        monkeypatch.setattr(shards, "SharedShard", collect)
+        # A daemon, so that a lock that is never given back fails this test alone.
+        opening = threading.Thread(target=open_another, daemon=True)
+        opening.start()
+        opening.join(30)
+        assert not opening.is_alive()
+        assert places[1:] == [1]
+        assert str(places[0]) not in _registry._shards
 
     def test_exit_without_close(self, folder):
         code = """if True:

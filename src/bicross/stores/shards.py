@@ -205,7 +205,8 @@ class Registry:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._lock = threading.Lock()
+        # Re-entrant, since garbage collection can close a forgotten store while this thread holds it.
+        self._lock = threading.RLock()
         self._shards: dict[str, SharedShard] = {}
         self._inherited: list[SharedShard] = []
 
@@ -215,6 +216,7 @@ class Registry:
         with self._lock:
             shared = self._shards.setdefault(key, SharedShard(Path(key), self._engine))
             shared.users += 1
+            self._shards[key] = shared  # such a close may have just taken it out
             return shared
 
     def release(self, shared: SharedShard) -> None:
@@ -227,7 +229,7 @@ class Registry:
 
     def forget(self) -> None:
         """In a forked child: leave the parent's shards alone, and don't keep their files locked after the parent."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         folders = tuple(f"{path}{os.sep}" for path in self._shards)
         # Kept for ever: the engine's destructor would wait for threads that don't exist in the child.
         self._inherited += self._shards.values()
