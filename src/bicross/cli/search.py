@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import uuid
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -210,8 +212,11 @@ def _number(value: float | None) -> str:
 def _document(hit: Hit) -> Any:
     from rich.text import Text
 
-    span = hit.document_span
-    return Text(hit.document_id + (f"\n{span[0]}–{span[1]}" if span else ""))
+    span, name = hit.document_span, hit.document_id
+    with contextlib.suppress(ValueError):
+        uuid.UUID(name)
+        name = hit.passage.source or name  # an id that was made says nothing to a reader
+    return Text(name + (f"\n{span[0]}–{span[1]}" if span else ""))
 
 
 def _snippet(hit: Hit) -> Any:
