@@ -16,6 +16,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from common import data_folder, machine, write_report
 
 from bicross import BiEncoder, CrossEncoder
@@ -23,7 +24,7 @@ from bicross.evaluation import load_dataset, probe
 from bicross.evaluation.generated import OTHERS, PLACES, grounding_probe, quantifier_probe
 
 SEED = 5
-PER_KIND = 150
+PER_KIND = 75
 SETS = {"squad": True, "scifact": False, "nfcorpus": False}
 """Whose passages are changed; True: only those that answer a test question, for the starter was trained near others."""
 
@@ -38,6 +39,12 @@ def quantifiers(data: Path) -> list[dict[str, str]]:
                 passages[f"{name}/{identity}"] = text
                 titles[f"{name}/{identity}"] = dataset.titles.get(identity, "")
     return quantifier_probe(passages, titles=titles, per_kind=PER_KIND, seed=SEED)
+
+
+def sampled(path: Path, count: int) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    chosen = np.random.default_rng(SEED).choice(len(rows), size=min(count, len(rows)), replace=False)
+    return [rows[i] for i in sorted(chosen.tolist())]
 
 
 def slope(kinds: dict[str, Any], stage: str) -> dict[str, float]:
@@ -63,7 +70,8 @@ def main() -> None:
     parser.add_argument("--bi", default="starter")
     parser.add_argument("--cross", default="starter")
     parser.add_argument("--cross-precision", default="auto")
-    parser.add_argument("--questions", type=int, default=50, help="questions of the grounding probe")
+    parser.add_argument("--questions", type=int, default=30, help="questions of the grounding probe")
+    parser.add_argument("--paragraphs", type=int, default=250, help="paragraphs of the probe of unanswerable questions")
     parser.add_argument(
         "--probes", nargs="*", default=["negation", "negation-scope", "quantifiers", "grounding", "unanswerable"]
     )
@@ -79,7 +87,7 @@ def main() -> None:
         "grounding": lambda: grounding_probe(
             load_dataset(arguments.data / "squad-sent"), count=arguments.questions, seed=SEED
         ),
-        "unanswerable": lambda: arguments.data / "probes" / "squad2-unanswerable.jsonl",
+        "unanswerable": lambda: sampled(arguments.data / "probes" / "squad2-unanswerable.jsonl", arguments.paragraphs),
     }
     bi = BiEncoder.load(arguments.bi)
     cross = CrossEncoder.load(arguments.cross, precision=arguments.cross_precision)
@@ -92,6 +100,7 @@ def main() -> None:
             "seed": SEED,
             "per_kind": PER_KIND,
             "questions": arguments.questions,
+            "paragraphs": arguments.paragraphs,
             "places": PLACES,
         },
         "models": {"bi_encoder": bi.document_fingerprint, "cross_encoder": cross.fingerprint},
