@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=data_folder())
     parser.add_argument("--bi", default="starter")
     parser.add_argument("--cross", default="starter")
-    parser.add_argument("--cross-precision", default="auto")
+    parser.add_argument("--cross-precision", default="float32", help="logits in bfloat16 are so coarse that many tie")
     parser.add_argument("--questions", type=int, default=30, help="questions of the grounding probe")
     parser.add_argument("--paragraphs", type=int, default=250, help="paragraphs of the probe of unanswerable questions")
     parser.add_argument(
