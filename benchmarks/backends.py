@@ -1,6 +1,6 @@
 """Backends and precisions against sentence-transformers on torch, in one run: bulk encoding, one query, 100 pairs.
 
-    python benchmarks/backends.py --passages 96 --rounds 3 --out benchmarks/results/backends.json
+    python benchmarks/backends.py --passages 100 --rounds 3 --out benchmarks/results/backends.json
 
 Kinds take turns within every round, so that whatever else the machine does hits all alike; figures are medians, and
 ratios are to sentence-transformers in the same run. Beside the wall clock stands the processor time of all threads,
@@ -98,8 +98,8 @@ def passages(dataset: str, count: int) -> list[str]:
     return corpus[:: len(corpus) // count][:count]
 
 
-def measure(texts: list[str], rounds: int, *, peer_batch: int = 32) -> dict[str, Any]:
-    from sentence_transformers import CrossEncoder as TheirCrossEncoder
+def measure_encoders(texts: list[str], rounds: int, *, peer_batch: int = 32) -> dict[str, Any]:
+    """Bulk encoding, and one query."""
     from sentence_transformers import SentenceTransformer
 
     kinds = pairs_of_kinds()
@@ -114,39 +114,49 @@ def measure(texts: list[str], rounds: int, *, peer_batch: int = 32) -> dict[str,
     one |= {name: (lambda model=model: model.encode_query(QUERY)) for name, model in models.items()}
     done = interleave(one, rounds, repeats=20)
     report["one_query"] = table(done, done[PEER]["result"], cosines)
+    return report
+
+
+def measure_scorers(texts: list[str], rounds: int, *, peer_batch: int = 32) -> dict[str, Any]:
+    """100 pairs of one query."""
+    import torch
+    from sentence_transformers import CrossEncoder as TheirCrossEncoder
+
+    kinds = pairs_of_kinds()
     scorers = {f"{b} {p}": CrossEncoder.load("starter", backend=b, precision=p, device="cpu") for b, p in kinds}
     peer = TheirCrossEncoder(str(scorers["torch float32"].checkpoint.encoder.folder), device="cpu")
-    candidates = [(QUERY, text) for text in (texts * 2)[:100]]
-    import torch
-
+    candidates = [(QUERY, text) for text in texts]
     rerank: Work = {PEER: lambda: peer.predict(candidates, batch_size=peer_batch, activation_fn=torch.nn.Identity())}
     rerank |= {
         name: (lambda scorer=scorer: scorer.predict(candidates, activation="identity"))
         for name, scorer in scorers.items()
     }
     done = interleave(rerank, rounds)
-    report["rerank_100"] = table(done, done[PEER]["result"], logits)
-    return report
+    return {"rerank": table(done, done[PEER]["result"], logits)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", default="squad")
-    parser.add_argument("--passages", type=int, default=96)
+    parser.add_argument("--work", choices=["encode", "rerank"], nargs="+", default=["encode", "rerank"])
+    parser.add_argument("--passages", type=int, default=100, help="to encode, and to rerank")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     packages = ["torch", "sentence-transformers", *(name for name in ("onnxruntime", "openvino") if installed_as(name))]
     texts = passages(options.dataset, options.passages)
-    report = {
+    report: dict[str, Any] = {
         "machine": machine(*packages) | {"threads": usable_cores(), "load_before": os.getloadavg()},
         "passages": len(texts),
         "rounds": options.rounds,
-        **measure(texts, options.rounds),
     }
-    for work in ("bulk", "one_query", "rerank_100"):
-        print(work)
-        for name, row in report[work].items():
+    if "encode" in options.work:
+        report |= measure_encoders(texts, options.rounds)
+    if "rerank" in options.work:
+        report |= measure_scorers(texts, options.rounds)
+    for work in ("bulk", "one_query", "rerank"):
+        print(work if work in report else "", end="\n" if work in report else "")
+        for name, row in report.get(work, {}).items():
             print(f"  {name:24}", "  ".join(f"{key} {value}" for key, value in row.items()))
     write_report(report, options.out)
 

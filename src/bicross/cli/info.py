@@ -19,6 +19,7 @@ from bicross.cli.common import (
     open_store,
     print_json,
 )
+from bicross.encoding.backends.choosing import automatic
 from bicross.errors import CollectionNotFoundError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ def info(
     checks = {each.name: _check(store, each, bi, {} if adopt else keys) for each in found} if check else {}
     if as_json:
         values: dict[str, Any] = {"collections": [_values(each, checks.get(each.name)) for each in found]}
+        if auto := automatic():
+            values["auto"] = auto._asdict()
         print_json(values | ({"failed": broken} if broken else {}))
     else:
         _print_table(found, checks)
@@ -178,3 +181,5 @@ def _print_table(found: list[CollectionInfo], checks: dict[str, CheckReport]) ->
     out.print(table)
     for name, report in checks.items():
         out.print(f"{name}: {report.summary}", markup=False)
+    if auto := automatic():
+        out.print(f"With --precision auto, {auto.backend} computes in {auto.precision} here.", markup=False)

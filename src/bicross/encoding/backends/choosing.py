@@ -53,6 +53,13 @@ def installed(backend: str) -> bool:
     return backend == "torch" or importlib.util.find_spec(_PACKAGES[backend]) is not None
 
 
+def automatic() -> Choice | None:
+    """What backend="auto" with precision="auto" comes to on this machine's CPU; None where torch has to be asked."""
+    if hardware.may_have_accelerator() or not hardware.cpu_flags():
+        return None
+    return choose("auto", "auto", "cpu", {})[1][0]
+
+
 def choose(backend: str, precision: str, device: str, options: Mapping[str, Any]) -> tuple[str, tuple[Choice, ...]]:
     """Settle what "auto" stands for.
 
