@@ -84,6 +84,7 @@ HEAVY = {
     "openvino": {"encoding/backends/openvino.py"},
     "transformers": {"encoding/backends/torch.py", "encoding/tokenizer.py", "encoding/saving.py", "distillation"},
     "accelerate": {"distillation"},
+    "pyarrow": {"distillation/parquet.py"},
     "qdrant_client": {"stores/client.py", "stores/client_classes.py", "stores/connection.py"},
     "qdrant_edge": {"stores/edge.py", "stores/edge_classes.py"},
     "bs4": {"readers/html.py"},
