@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,8 @@ ROOT = Path(__file__).parents[1]
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HAYSTACK_TELEMETRY_ENABLED", "false")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# A shell's background jobs ignore interrupts, and so would the tests and the processes they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["BICROSS_BACKEND"] = "torch"  # what "auto" is must not hang on which extras are installed
 
 

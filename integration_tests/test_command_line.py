@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import signal
@@ -154,9 +153,7 @@ def test_a_servers_address_without_its_scheme_is_no_folder(bicross: Run, tmp_pat
 
 def test_an_interrupt_says_that_nothing_is_lost(tmp_path: Path) -> None:
     command = [str(Path(sys.executable).with_name("bicross")), "index", "--python", "numpy"]
-    # A shell's background jobs ignore interrupts, and their children inherit that.
-    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=heed) as child:  # noqa: PLW1509
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as child:
         assert child.stderr is not None
         child.stderr.readline()  # the compiled modules are named when the reading is done
         time.sleep(1)

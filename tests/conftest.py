@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from tiny_models import write_bi_encoder, write_cross_encoder
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# A shell's background jobs ignore interrupts, and so would the tests and the processes they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["BICROSS_BACKEND"] = "torch"  # what "auto" is must not hang on which extras are installed
 torch.set_num_threads(1)  # a tiny model gains nothing from more, and waits for them on a busy machine
 
