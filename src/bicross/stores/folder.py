@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -17,9 +18,10 @@ from bicross.stores.schema import Header
 
 SIDECAR = "bicross.json"
 _SHARD = "shard"
-_LOCK = "lock"
+LOCK = "lock"
 _SEAL = "closed.json"
 _UNBORN = "unborn"
+_FORK_SECONDS = 1.0
 _DROPPED = "~dropped-"  # no legal collection name begins so
 _RESERVE = 256 * 1024 * 1024
 
@@ -47,10 +49,11 @@ class Folder:
             StoreLockedError: Another process has it open.
             StoreError: The folder can't be written.
         """
+        patience = time.monotonic() + _FORK_SECONDS
         while self._lock is None:
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
-                descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+                descriptor = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
             except OSError as error:
                 raise self.refusal(error) from error
             try:
@@ -63,6 +66,9 @@ class Folder:
             except BlockingIOError as error:
                 holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
                 os.close(descriptor)
+                if holder == str(os.getpid()) and time.monotonic() < patience:
+                    time.sleep(0.005)  # a child that was forked just now is about to close its copy
+                    continue
                 raise StoreLockedError(
                     f"One process at a time may open an embedded store; process {holder or '(unknown)'} has "
                     f"{str(self.path)!r} open. Close it there, or serve both from a Qdrant server (url=…)."
@@ -75,7 +81,7 @@ class Folder:
     def _is_current(self, descriptor: int) -> bool:
         # Between our open and our lock the last holder may have dropped the collection, and the file with it.
         try:
-            return os.path.samestat(os.fstat(descriptor), (self.path / _LOCK).stat())
+            return os.path.samestat(os.fstat(descriptor), (self.path / LOCK).stat())
         except FileNotFoundError:
             return False
 

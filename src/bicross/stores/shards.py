@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bicross.errors import BicrossError, CollectionNotFoundError, StoreError, StoreLockedError
-from bicross.stores.folder import SIDECAR, Folder
+from bicross.stores.folder import LOCK, SIDECAR, Folder
 from bicross.stores.gate import Gate
 from bicross.stores.optimizing import optimize_in_child
 from bicross.stores.schema import Header
@@ -236,10 +236,15 @@ class Registry:
         self._shards = {}
         if not folders:
             return
+        held: list[tuple[bool, int]] = []
         for link in list(Path("/proc/self/fd").iterdir()):
             with contextlib.suppress(OSError):
-                if str(link.readlink()).startswith(folders):
-                    os.close(int(link.name))
+                if str(target := link.readlink()).startswith(folders):
+                    held.append((target.name == LOCK, int(link.name)))
+        # The folder's own lock last: the parent, which may open the folder again meanwhile, waits for that one.
+        for _, descriptor in sorted(held):
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
 
 
 @contextlib.contextmanager
