@@ -35,6 +35,12 @@ class Counts:
             if tokenizer.unknown_id is not None:
                 self.unknown += int(np.count_nonzero(ids == tokenizer.unknown_id))
 
+    def include(self, part: Counts) -> None:
+        """Count what was counted of a part of the call."""
+        self.cut += part.cut
+        self.unknown += part.unknown
+        self.tokens += part.tokens
+
     def warn(self, total: int, limit: int) -> None:
         """One warning per call and matter, with its count."""
         if self.cut:

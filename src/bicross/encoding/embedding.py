@@ -80,8 +80,7 @@ def encode(
             results = _here(tower, texts, order, prompt, batch_tokens, advance)
         for part, found in results:
             vectors[part], truncated[part] = found.vectors, found.cut
-            counts.unknown += found.counts.unknown
-            counts.tokens += found.counts.tokens
+            counts.include(found.counts)
             _check_finite(vectors, texts, part)
     if len(order) < len(texts):
         repeated = [i for i, first in enumerate(source) if first != i]

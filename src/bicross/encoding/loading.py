@@ -80,6 +80,15 @@ class LoadOptions:
         """What the preferred choice computes in."""
         return self.choices[0].precision
 
+    def for_torch(self, precision: str) -> dict[str, Any]:
+        """What a torch backend is told, besides what to load."""
+        return {
+            "device": self.device,
+            "precision": precision,
+            "model_options": json.loads(self.model_options),
+            "trust_remote_code": self.trust_remote_code,
+        }
+
     @property
     def precision_class(self) -> str:
         """The precisions of torch that share a fingerprint: all floats are one class, each quantisation is another."""

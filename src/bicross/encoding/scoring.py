@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -63,13 +62,7 @@ def _load(spec: TransformerSpec, options: LoadOptions, choice: Choice, files: Fi
         return Classifier(graph.tokenizer(spec), model, files, graph.precision_class)
     from bicross.encoding.backends.torch import TorchClassifier
 
-    classifier = TorchClassifier(
-        spec,
-        device=options.device,
-        precision=choice.precision,
-        model_options=json.loads(options.model_options),
-        trust_remote_code=options.trust_remote_code,
-    )
+    classifier = TorchClassifier(spec, **options.for_torch(choice.precision))
     tokenizer = load_tokenizer(spec, classifier.positions, options.trust_remote_code)
     return Classifier(tokenizer, classifier, files, options.precision_class)
 
@@ -137,8 +130,7 @@ def score_texts(
             )
             for part, found in zip(parts, remote.pool.map(_in_worker, tasks), strict=True):
                 logits[part], cut[part] = found.logits, found.cut
-                counts.unknown += found.counts.unknown
-                counts.tokens += found.counts.tokens
+                counts.include(found.counts)
                 advance(len(part))
         else:
             parts = [order[span] for span in slabs([sizes[i] for i in order])]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,13 +70,7 @@ def load_sparse_tower(spec: SpladeSpec | TokenWeightsSpec, options: LoadOptions)
                     f"{str(spec.folder)!r}. Fetch the model again."
                 )
             return SparseTower(spec, tokenizer, weights, files)
-        model = TorchMaskedLM(
-            spec,
-            device=options.device,
-            precision=options.precision,
-            model_options=json.loads(options.model_options),
-            trust_remote_code=options.trust_remote_code,
-        )
+        model = TorchMaskedLM(spec, **options.for_torch(options.precision))
         tokenizer = load_tokenizer(spec.encoder, model.positions, options.trust_remote_code)
         return SparseTower(spec, tokenizer, model, files)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 from bicross.encoding.backends import graphs
@@ -54,13 +53,7 @@ def _load(spec: TowerSpec, options: LoadOptions, choice: Choice, files: Files) -
         return Tower(spec, graph.tokenizer(spec.encoder), model, files, graph.precision_class)
     from bicross.encoding.backends.torch import TorchTower
 
-    tower = TorchTower(
-        spec,
-        device=options.device,
-        precision=choice.precision,
-        model_options=json.loads(options.model_options),
-        trust_remote_code=options.trust_remote_code,
-    )
+    tower = TorchTower(spec, **options.for_torch(choice.precision))
     if isinstance(spec.encoder, StaticSpec):
         return Tower(spec, load_static_tokenizer(spec.encoder.folder), tower, files, "float")
     tokenizer = load_tokenizer(spec.encoder, tower.positions, options.trust_remote_code)
