@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from bicross.errors import ClosedError, InputError, StoreError
+from bicross.errors import ClosedError, InputError, StorageFullError, StoreError
 from bicross.lifecycle import Closing
 from bicross.progress import progress
 
@@ -79,6 +79,11 @@ class _Rows(Closing):
                     )
                 yield self._connection
             except (sqlite3.Error, OSError) as error:
+                if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+                    raise StorageFullError(
+                        f"The cache in {str(self.folder)!r} can't grow: the disk is full. Free space and run again; "
+                        "what was stored before is kept."
+                    ) from error
                 raise StoreError(
                     f"The cache in {str(self.folder)!r} can't be used: {error}. Free space, mend its permissions, or "
                     "remove the folder: it holds nothing that can't be computed again."

@@ -1,4 +1,4 @@
-"""Training a cross-encoder from labels, and what is mined and chosen for it. Names load on first use (PEP 562)."""
+"""Training cross-encoders on labels and bi-encoders on a teacher's scores. Names load on first use (PEP 562)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 from bicross.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from bicross.distillation.candidates import Candidates, mine_candidates
+    from bicross.distillation.candidates import Candidates, search_candidates
     from bicross.distillation.labels import LabelledQuery, Labels, read_labels
     from bicross.distillation.lists import CandidateLists, ScoredList
+    from bicross.distillation.mining import MiningSettings, Window, mine_candidates
     from bicross.distillation.reranker import RerankerReport, train_reranker
+    from bicross.distillation.sampling import sample_lists
+    from bicross.distillation.scoring import score_candidates, weighted_teacher
     from bicross.distillation.trainer import TrainingSettings
 
 _HOMES = {
@@ -18,12 +21,18 @@ _HOMES = {
     "Candidates": "bicross.distillation.candidates",
     "LabelledQuery": "bicross.distillation.labels",
     "Labels": "bicross.distillation.labels",
+    "MiningSettings": "bicross.distillation.mining",
     "RerankerReport": "bicross.distillation.reranker",
     "ScoredList": "bicross.distillation.lists",
     "TrainingSettings": "bicross.distillation.trainer",
-    "mine_candidates": "bicross.distillation.candidates",
+    "Window": "bicross.distillation.mining",
+    "mine_candidates": "bicross.distillation.mining",
     "read_labels": "bicross.distillation.labels",
+    "sample_lists": "bicross.distillation.sampling",
+    "score_candidates": "bicross.distillation.scoring",
+    "search_candidates": "bicross.distillation.candidates",
     "train_reranker": "bicross.distillation.reranker",
+    "weighted_teacher": "bicross.distillation.scoring",
 }
 
 __all__ = [
@@ -31,12 +40,18 @@ __all__ = [
     "Candidates",
     "LabelledQuery",
     "Labels",
+    "MiningSettings",
     "RerankerReport",
     "ScoredList",
     "TrainingSettings",
+    "Window",
     "mine_candidates",
     "read_labels",
+    "sample_lists",
+    "score_candidates",
+    "search_candidates",
     "train_reranker",
+    "weighted_teacher",
 ]
 
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -44,7 +44,7 @@ class Candidates:
         return Candidates(self.document_ids, rows, self.positions[kept, :top_k], self.scores[kept, :top_k])
 
 
-def mine_candidates(labels: Labels, encoder: Encoder, *, top_k: int = 100, folder: Path | None = None) -> Candidates:
+def search_candidates(labels: Labels, encoder: Encoder, *, top_k: int = 100, folder: Path | None = None) -> Candidates:
     """Finds every query's best documents by exact search.
 
     Args:

@@ -32,13 +32,18 @@ class LabelledQuery:
 
     Attributes:
         text: The query's text.
-        positives: Documents that answer it; at least one.
+        positives: Documents that answer it. `train_reranker` needs at least one, distillation none: without judgments
+            the teacher's scores are all there is to learn from.
         negatives: Documents that were judged not to answer it.
+        source: The document that the query was made from; None where somebody asked it.
+        excluded: Documents that are never its candidates, such as the whole passage of which ``source`` is a part.
     """
 
     text: str
     positives: tuple[str, ...]
     negatives: tuple[str, ...] = ()
+    source: str | None = None
+    excluded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,8 @@ class Labels:
     Attributes:
         name: Names the set in reports and in the model's ``trained_on``.
         documents: Text (title first) by document id.
-        queries: Queries by id; each has at least one positive, and all its ids are in ``documents``.
+        queries: Queries by id; all ids that they name are in ``documents``.
+        hidden: Documents that no search finds: parts of passages that are candidates of their own query alone.
         groups: Article by document id, where documents are parts of articles. A held-out split never divides one.
         left_out: Counts of what couldn't be used, by reason.
     """
@@ -58,6 +64,7 @@ class Labels:
     queries: Mapping[str, LabelledQuery]
     groups: Mapping[str, str] = field(default_factory=dict)
     left_out: Mapping[str, int] = field(default_factory=dict)
+    hidden: frozenset[str] = frozenset()
 
     @property
     def fingerprint(self) -> str:
@@ -66,7 +73,9 @@ class Labels:
         for document_id, text in self.documents.items():
             digest.update(f"{document_id}\x00{text}\x01".encode("utf-8", "surrogatepass"))
         for query_id, query in self.queries.items():
-            parts = (query_id, query.text, *query.positives, "\x02", *query.negatives)
+            parts = [query_id, query.text, *query.positives, "\x02", *query.negatives]
+            if query.source is not None:
+                parts += ["\x03", query.source, *query.excluded]
             digest.update("\x00".join(parts).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 

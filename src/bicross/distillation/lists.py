@@ -13,14 +13,15 @@ On disk they are a Parquet file that any tool can inspect, one row for each (que
 | ``rank`` | int32 | its rank in the miner that found it, counted from 1; 0: none |
 
 The documents' texts are in a second file, ``<name>.documents.parquet`` (``document_id``, ``text``: title and text
-joined by a space, as `Passage.full_text`), each once. The schema's key-value metadata holds, under ``bicross``, a JSON object:
-``format`` (this layout's number) and what the writer noted, such as the miners' and the teacher's fingerprints.
+joined by a space, as `Passage.full_text`), each once. The schema's key-value metadata holds, under ``bicross``, a JSON
+object: ``format`` (this layout's number) and what the writer noted, such as the miners' and the teacher's fingerprints.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -34,8 +35,9 @@ from bicross.errors import InputError, ReadError
 from bicross.types import Floats
 
 FORMAT = 1
-KINDS = ("positive", "negative", "dense", "bm25", "easy", "given")
-"""Judged relevant, judged not relevant, mined by a bi-encoder, by BM25, drawn at random, given by the caller."""
+KINDS = ("positive", "negative", "dense", "bm25", "easy", "source", "given")
+"""Judged relevant (or, without judgments, picked by the teacher: its label is NaN then), judged not relevant, mined by
+a bi-encoder, by BM25, drawn at random, the passage that the query was made from, given by the caller."""
 
 _COLUMNS = {
     "query_id": "string",
@@ -150,6 +152,10 @@ class CandidateLists(Sequence[ScoredList]):
         """The teacher's scores of all pairs, list after list. **Unit:** raw logit. **Shape:** (pairs,)."""
         return self._scores
 
+    def spans(self) -> list[tuple[int, int]]:
+        """Where each list's pairs are in `scores`: first, and one behind the last."""
+        return list(pairwise(self._ends.tolist()))
+
     def iter_pairs(self) -> Iterator[tuple[str, str]]:
         """(query, document text) of all pairs, list after list."""
         for row, query in enumerate(self._queries):
@@ -160,8 +166,8 @@ class CandidateLists(Sequence[ScoredList]):
         """The same lists with other scores, and what is to be noted about them. ``scores`` **shape:** (pairs,)."""
         if scores.shape != self._scores.shape:
             raise InputError(f"Scores need one number for each of {self.pairs} pairs; got an array {scores.shape}.")
-        other = CandidateLists((), self.documents, {**self.metadata, **metadata})
-        other.__dict__.update({k: v for k, v in self.__dict__.items() if k not in {"documents", "metadata"}})
+        other = copy(self)
+        other.metadata = {**self.metadata, **metadata}
         other._scores = np.asarray(scores, dtype=np.float32)
         return other
 

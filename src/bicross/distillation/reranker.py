@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bicross.distillation import losses
-from bicross.distillation.candidates import Candidates, mine_candidates, sample_negatives
+from bicross.distillation.candidates import Candidates, sample_negatives, search_candidates
 from bicross.distillation.held_out import choose_weight, split_held_out
 from bicross.distillation.labels import Labels
 from bicross.distillation.model_folder import centre_logits, load_base, write_model
@@ -110,7 +110,7 @@ def train_reranker(
     _claim(run, {**recipe, "data": [labels.fingerprint for labels in sets]})
     parts = [split_held_out(labels, held_out, seed=settings.seed) for labels in sets]
     depth = max(window[1], candidates)
-    mined = [mine_candidates(labels, bi_encoder, top_k=depth, folder=run) for labels in sets]
+    mined = [search_candidates(labels, bi_encoder, top_k=depth, folder=run) for labels in sets]
     tests = [(test, all_.only(test.queries, candidates)) for (_, test), all_ in zip(parts, mined, strict=True)]
     model, tokenizer = load_base(base, seed=settings.seed, dropout=settings.dropout)
     train = [(part, all_) for (part, _), all_ in zip(parts, mined, strict=True)]
