@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import warnings
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from bicross.bi_encoder import BiEncoder
 from bicross.caches import ScoreCache, VectorCache
-from bicross.cross_encoder import raw_fingerprint
-from bicross.errors import ConfigurationError, InputError
-from bicross.evaluation.counted import CountedEncoder, CountedScorer, query_fingerprint, unit_rows
+from bicross.cross_encoder import CrossEncoder, raw_fingerprint, raw_scores
+from bicross.encoding.prompts import Role
+from bicross.errors import ConfigurationError, InputError, TruncationWarning
 from bicross.evaluation.datasets import Dataset
 from bicross.evaluation.lexical import fused_candidates, sparse_candidates
 from bicross.first_stage import FIRST_STAGES, check_sparse_weight
@@ -77,7 +79,7 @@ class Stages(Closing):
 
     def document_vectors(self, data: Dataset, *, show_progress: bool | None = None) -> Floats:
         """Vectors of the documents, in their order. **Shape:** (documents, dimension)."""
-        encoder = CountedEncoder(self.bi_encoder, "document")
+        encoder = _CountedEncoder(self.bi_encoder, "document")
         fingerprint = self.bi_encoder.document_fingerprint
         texts = list(data.documents.values())
         vectors = self._open()[0].encode(fingerprint, texts, encoder, show_progress=show_progress)
@@ -86,8 +88,8 @@ class Stages(Closing):
 
     def query_vectors(self, data: Dataset, *, show_progress: bool | None = None) -> Floats:
         """Vectors of the queries, in their order. **Shape:** (queries, dimension)."""
-        encoder = CountedEncoder(self.bi_encoder, "query")
-        fingerprint = query_fingerprint(self.bi_encoder)
+        encoder = _CountedEncoder(self.bi_encoder, "query")
+        fingerprint = getattr(self.bi_encoder, "query_fingerprint", f"{self.bi_encoder.document_fingerprint} query")
         texts = list(data.queries.values())
         vectors = self._open()[0].encode(fingerprint, texts, encoder, show_progress=show_progress)
         encoder.warn()
@@ -140,7 +142,7 @@ class Stages(Closing):
         documents = self.document_vectors(data, show_progress=show_progress)
         queries = self.query_vectors(data, show_progress=show_progress)
         if name == "cosine":
-            queries, documents = unit_rows(queries), unit_rows(documents)
+            queries, documents = _unit(queries), _unit(documents)
         return exact_top_k(queries, documents, k)
 
     def cross_scores(
@@ -175,8 +177,58 @@ class Stages(Closing):
             raise InputError(f"positions needs a row for each of {len(queries)} queries, got {len(positions)}.")
         wanted = positions >= 0
         pairs = [(queries[row], texts[positions[row, column]]) for row, column in np.argwhere(wanted)]
-        scorer = CountedScorer(cross)
+        scorer = _CountedScorer(cross)
         scores = np.full(positions.shape, np.nan, dtype=np.float32)
         scores[wanted] = self._open()[1].score(raw_fingerprint(cross), pairs, scorer, show_progress=show_progress)
         scorer.warn()
         return scores
+
+
+class _Counted:
+    """Counts the texts that a model cuts, for one warning at the end instead of one for each batch."""
+
+    def __init__(self) -> None:
+        self.asked = self.cut = 0
+
+    def warn(self) -> None:
+        if self.cut:
+            warnings.warn(
+                f"{self.cut} of {self.asked} texts that were read now are longer than the model's limit and were cut.",
+                TruncationWarning,
+                stacklevel=3,
+            )
+
+
+class _CountedEncoder(_Counted):
+    def __init__(self, encoder: Encoder, role: Role) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.role = role
+
+    def __call__(self, texts: Sequence[str]) -> Floats:
+        encoder = self.encoder
+        if not isinstance(encoder, BiEncoder):
+            return encoder.encode_query(texts) if self.role == "query" else encoder.encode_document(texts)
+        encode = encoder.encode_query if self.role == "query" else encoder.encode_document
+        vectors, cut = encode(texts, return_truncation=True, show_progress=False)
+        self.asked += len(texts)
+        self.cut += int(np.count_nonzero(cut))
+        return vectors
+
+
+class _CountedScorer(_Counted):
+    def __init__(self, scorer: Scorer) -> None:
+        super().__init__()
+        self.scorer = scorer
+
+    def __call__(self, pairs: Sequence[tuple[str, str]]) -> Floats:
+        if not isinstance(self.scorer, CrossEncoder):
+            return raw_scores(self.scorer, pairs)
+        scores, cut = self.scorer.predict(pairs, activation="identity", show_progress=False, return_truncation=True)
+        self.asked += len(pairs)
+        self.cut += int(np.count_nonzero(cut))
+        return scores
+
+
+def _unit(vectors: Floats) -> Floats:
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), dtype=np.float32)
