@@ -23,6 +23,8 @@ from bicross.errors import (
 from bicross.types import Floats
 from tiny_models import WORDS, write_bi_encoder
 
+pytestmark = pytest.mark.usefixtures("quick_clients")
+
 # Random weights this large tell texts apart; with the usual ones, every text has nearly the same vector.
 SPREAD = {"initializer_range": 0.3}
 WORDY = [f"the {WORDS[i]} sits\nnear the {WORDS[i + 1]} and {WORDS[-i]}" for i in range(12, 40)]

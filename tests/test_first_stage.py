@@ -19,6 +19,8 @@ from bicross.errors import BicrossWarning, ConfigurationError, FingerprintMismat
 from bicross.sparse import BM25Encoder
 from bicross.types import Floats, SparseVector
 
+pytestmark = pytest.mark.usefixtures("quick_clients")
+
 TEXTS = {
     "cat": "the old cat sleeps near the river",
     "dog": "a dog runs and a dog eats under the tree",

@@ -44,6 +44,11 @@ def opened(transport: str, folder: Path) -> Iterator[Store]:
                 again.drop()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _quick(quick_clients: None) -> None:
+    """Hundreds of clients are opened here."""
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     """An empty folder, in memory where there is room: the engine syncs its files, which a disk takes its time for."""

@@ -61,7 +61,7 @@ def test_every_transport_agrees_with_the_oracle(store, make_passages, seed):
         target.upsert(passages[:200], vectors[:200], rows[:200])
         target.upsert(passages[200:], vectors[200:])
         target.update_sparse([p.id for p in passages[200:]], rows[200:])
-    for query in random_sparse(8, seed + 100):
+    for query in random_sparse(4, seed + 100):
         for filter in (None, EVEN, {"field": "n", "operator": "<", "value": 40}):
             assert found(store.search_sparse(query, 25, filter)) == found(oracle.search_sparse(query, 25, filter))
             dense, lexical = store.search_both(vectors[3], query, 25, filter)
