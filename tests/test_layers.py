@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src"
 
-BASE = {"types", "errors", "progress", "pool", "overlap", "lifecycle", "lazy"}
+BASE = {"types", "errors", "arguments", "progress", "pool", "overlap", "lifecycle", "lazy"}
 ENCODING = BASE | {"encoding"}
 STORES = BASE | {"stores", "caches"}
 SPARSE = ENCODING | {"sparse"}
@@ -41,6 +41,7 @@ EVERYTHING = DISTILLATION | READERS | {"cli"}
 MAY_IMPORT = {
     "types": set(),
     "errors": set(),
+    "arguments": BASE,
     "progress": set(),
     "lifecycle": set(),
     "lazy": set(),

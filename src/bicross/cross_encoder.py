@@ -341,6 +341,14 @@ def raw_scores(scorer: Scorer, pairs: Sequence[tuple[str, str]]) -> Floats:
     return np.asarray(scorer.predict(pairs), dtype=np.float32)
 
 
+def counted_raw_scores(scorer: Scorer, pairs: Sequence[tuple[str, str]]) -> tuple[Floats, int]:
+    """The same, and how many pairs were cut, without a warning of it; 0 where the scorer doesn't tell."""
+    if not isinstance(scorer, CrossEncoder):
+        return raw_scores(scorer, pairs), 0
+    scores, cut = scorer.predict(pairs, activation="identity", show_progress=False, return_truncation=True)
+    return scores, int(np.count_nonzero(cut))
+
+
 def _check_pairs(pairs: Sequence[tuple[str, str]]) -> None:
     if not isinstance(pairs, Sequence) or isinstance(pairs, str | bytes):
         raise InputTypeError(f"Pairs must be a sequence of (query, text), got {type(pairs).__name__}.")

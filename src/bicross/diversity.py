@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from bicross.errors import ConfigurationError
 from bicross.ranking import diverse
 from bicross.stores import Store
 from bicross.types import Hit
-
-
-def check_diversity(diversity: Any) -> float:
-    """Check a share of diversity.
-
-    Raises:
-        ConfigurationError: It isn't a number from 0 to 1.
-    """
-    if isinstance(diversity, bool) or not isinstance(diversity, int | float) or not 0 <= diversity <= 1:
-        raise ConfigurationError(f"diversity must be a number from 0 to 1, got {diversity!r}.")
-    return float(diversity)
 
 
 def diversified(store: Store, hits: Sequence[Hit], top_k: int, diversity: float) -> list[Hit]:

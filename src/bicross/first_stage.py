@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bicross.adopting import verify_unrecorded
+from bicross.arguments import check_share
 from bicross.bi_encoder import BiEncoder
 from bicross.errors import ConfigurationError, TruncationWarning
 from bicross.fusion import FUSED_DEPTH, check_fusion, fuse
@@ -61,7 +62,7 @@ class FirstStage:
         self.bi_encoder = bi_encoder
         self.store = store
         self.fusion = check_fusion(fusion)
-        self.sparse_weight = check_sparse_weight(sparse_weight)
+        self.sparse_weight = check_share(sparse_weight, "sparse_weight")
         self.sparse = None if kind == "dense" else SparseSync(store, sparse_encoder)
         self._dimension: int | None = getattr(bi_encoder, "dimension", None)
         self._verified: Header | None = None
@@ -200,14 +201,3 @@ def check_kind(kind: str) -> str:
     if kind not in FIRST_STAGES:
         raise ConfigurationError(f"first_stage is one of {', '.join(map(repr, FIRST_STAGES))}; got {kind!r}.")
     return kind
-
-
-def check_sparse_weight(weight: Any) -> float:
-    """The share of the sparse search in a fused score.
-
-    Raises:
-        ConfigurationError: It isn't a number from 0 to 1.
-    """
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= 1:
-        raise ConfigurationError(f"sparse_weight must be a number from 0 to 1, got {weight!r}.")
-    return float(weight)

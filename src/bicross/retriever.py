@@ -8,15 +8,16 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from bicross.arguments import check_count, check_share
 from bicross.caches import ScoreCache
-from bicross.diversity import check_diversity, diversified
+from bicross.diversity import diversified
 from bicross.encoding.tokenizer import check_text
 from bicross.encoding.windows import WINDOW_TOKENS
 from bicross.errors import ConfigurationError, InputError
 from bicross.first_stage import FirstStage
 from bicross.indexing import Incoming, Plan, carry_out, compare, prepare, prepare_added
 from bicross.progress import announce
-from bicross.second_stage import Reranked, SecondStage, check_weight, span
+from bicross.second_stage import Reranked, SecondStage, span
 from bicross.sparse_sync import warn_of_missing
 from bicross.stores import Store
 from bicross.stores.grouping import Grouping
@@ -78,7 +79,7 @@ class TwoStageRetriever:
         if cross_encoder is not None:
             self.second_stage = SecondStage(cross_encoder, stage1_weight, score_cache=score_cache)
         if stage1_weight is not None:
-            check_weight(stage1_weight)
+            check_share(stage1_weight, "stage1_weight")
 
     @property
     def cross_encoder(self) -> Scorer | None:
@@ -223,7 +224,7 @@ class TwoStageRetriever:
             FingerprintMismatchError: Another model filled the collection.
         """
         _check_query(query)
-        _check_count(top_k, "top_k")
+        check_count(top_k, "top_k")
         return self._retrieve(query, top_k, 0, filter, Grouping.asked(group_by, group_size), observer)
 
     def _retrieve(
@@ -280,7 +281,7 @@ class TwoStageRetriever:
         if self.second_stage is None:
             raise ConfigurationError("rerank needs a cross_encoder; this retriever was made without one.")
         if top_k is not None:
-            _check_count(top_k, "top_k")
+            check_count(top_k, "top_k")
         _check_budget(budget_ms)
         started = time.perf_counter()
         reranked = self.second_stage.rerank(
@@ -338,14 +339,14 @@ class TwoStageRetriever:
             FilterError: The filter isn't understood.
             FingerprintMismatchError: Another model filled the collection.
         """
-        _check_count(top_k, "top_k")
-        _check_count(candidates, "candidates")
+        check_count(top_k, "top_k")
+        check_count(candidates, "candidates")
         _check_budget(budget_ms)
         if isinstance(context, bool) or not isinstance(context, int) or context < 0:
             raise ConfigurationError(f"context must be a whole number of passages, 0 or more, got {context!r}.")
         _check_query(query)
         grouping = Grouping.asked(group_by, group_size)
-        check_diversity(diversity)
+        check_share(diversity, "diversity")
         started = time.perf_counter()
         wanted = 0 if self.second_stage is None and not diversity else max(top_k, candidates)
         found = self._retrieve(query, top_k, wanted, filter, grouping, observer)
@@ -415,11 +416,6 @@ def _check_query(query: str) -> None:
     check_text(query, "query")
     if not query.strip():
         raise InputError(f"A query must hold a word, got {query!r}. Ask for something.")
-
-
-def _check_count(value: Any, name: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigurationError(f"{name} must be a positive whole number, got {value!r}.")
 
 
 def _check_budget(budget_ms: float | None) -> None:

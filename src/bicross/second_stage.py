@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bicross.arguments import check_share
 from bicross.caches import ScoreCache
-from bicross.cross_encoder import CrossEncoder, raw_fingerprint
+from bicross.cross_encoder import CrossEncoder, counted_raw_scores, raw_fingerprint
 from bicross.encoding.windows import WINDOW_TOKENS, check_windows
 from bicross.errors import ConfigurationError
 from bicross.ranking import Pace, order, pair_costs, weighted_sum
@@ -74,7 +75,7 @@ class SecondStage:
             raise ConfigurationError(f"A cross-encoder that reranks needs one label, got {labels}.")
         self.cross_encoder = cross_encoder
         weight = getattr(cross_encoder, "stage1_weight", 0.0) if stage1_weight is None else stage1_weight
-        self.stage1_weight = check_weight(weight)
+        self.stage1_weight = check_share(weight, "stage1_weight")
         if isinstance(score_cache, str | os.PathLike):
             score_cache = ScoreCache(os.fspath(score_cache))
         self.score_cache = score_cache
@@ -103,7 +104,7 @@ class SecondStage:
             stage1_weight: For this call instead of the stage's own.
             observer: Opens a tracing span.
         """
-        weight = self.stage1_weight if stage1_weight is None else check_weight(stage1_weight)
+        weight = self.stage1_weight if stage1_weight is None else check_share(stage1_weight, "stage1_weight")
         check_windows(windows, window_tokens)
         hits = [_unscored(hit) for hit in hits]
         with span(observer, "rerank") as tags:
@@ -169,10 +170,8 @@ class SecondStage:
 
         def score(asked: Sequence[tuple[str, str]]) -> Floats:
             nonlocal truncated
-            if not isinstance(cross, CrossEncoder):
-                return np.asarray(cross.predict(asked), dtype=np.float32)
-            scores, cut = cross.predict(asked, activation="identity", show_progress=False, return_truncation=True)
-            truncated += int(np.count_nonzero(cut))
+            scores, cut = counted_raw_scores(cross, asked)
+            truncated += cut
             return scores
 
         if self.score_cache is None:
@@ -217,17 +216,6 @@ def final_scores(cross_encoder: Scorer, cross: npt.ArrayLike, first: npt.ArrayLi
     """
     scores = weighted_sum(cross, first, weight).astype(np.float32)
     return cross_encoder.activated(scores) if isinstance(cross_encoder, CrossEncoder) else scores
-
-
-def check_weight(weight: Any) -> float:
-    """A weight of the first stage, from 0 to 1.
-
-    Raises:
-        ConfigurationError: It isn't.
-    """
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0.0 <= weight <= 1.0:
-        raise ConfigurationError(f"stage1_weight must be a number from 0 to 1, got {weight!r}.")
-    return float(weight)
 
 
 def span(observer: Observer | None, name: str) -> AbstractContextManager[dict[str, Any]]:

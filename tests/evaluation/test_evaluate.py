@@ -131,7 +131,7 @@ def test_bm25_finds_what_shares_a_word(data: Dataset, bi_encoder: BiEncoder) -> 
     # "the" and "in" are stop words: fish and river are in d3, river alone in d5.
     assert list(found.final.run["q2"]) == ["d3", "d5"]
     assert list(found.final.run["q1"]) == ["d1"]
-    with Stages(bi_encoder) as stages, pytest.raises(ConfigurationError, match="first_stage must be one of"):
+    with Stages(bi_encoder) as stages, pytest.raises(ConfigurationError, match="first_stage is one of"):
         evaluate(stages, data, first_stage="sparse")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bicross.bi_encoder import BiEncoder
-from bicross.cross_encoder import CrossEncoder, raw_scores
+from bicross.cross_encoder import counted_raw_scores
 from bicross.encoding.prompts import Role
 from bicross.errors import TruncationWarning
 from bicross.types import Encoder, Floats, Scorer
@@ -59,11 +59,9 @@ class CountedScorer(Counted):
 
     def __call__(self, pairs: Sequence[tuple[str, str]]) -> Floats:
         """**Shape:** (n,) → (n,)."""
-        if not isinstance(self.scorer, CrossEncoder):
-            return raw_scores(self.scorer, pairs)
-        scores, cut = self.scorer.predict(pairs, activation="identity", show_progress=False, return_truncation=True)
+        scores, cut = counted_raw_scores(self.scorer, pairs)
         self.asked += len(pairs)
-        self.cut += int(np.count_nonzero(cut))
+        self.cut += cut
         return scores
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bicross.arguments import check_share
 from bicross.bi_encoder import similarity
 from bicross.errors import ConfigurationError
 from bicross.evaluation.contrasts import Contrasts, Pair, read_contrasts
@@ -16,7 +17,6 @@ from bicross.evaluation.datasets import Dataset
 from bicross.evaluation.probe_figures import Doubles, Figures, Sample, outcomes
 from bicross.evaluation.stages import Positions, Stages
 from bicross.ranking import weighted_sum
-from bicross.second_stage import check_weight
 from bicross.types import Encoder, Scorer
 
 
@@ -122,7 +122,7 @@ def probe(
     if bi_encoder is None and cross_encoder is None:
         raise ConfigurationError("A probe needs a bi_encoder, a cross_encoder, or both; got neither.")
     weight = getattr(cross_encoder, "stage1_weight", 0.0) if stage1_weight is None else stage1_weight
-    weight = check_weight(weight)
+    weight = check_share(weight, "stage1_weight")
     contrasts = read_contrasts(source)
     pairs = list(dict.fromkeys(pair for _, _, pair, _ in contrasts.pairs))
     scores: dict[str, Doubles] = {}

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from bicross.arguments import check_share
 from bicross.errors import ConfigurationError
 from bicross.evaluation.datasets import Dataset
 from bicross.evaluation.retrievers import read_answer
 from bicross.evaluation.stages import Positions, Stages
 from bicross.progress import progress
 from bicross.retriever import TwoStageRetriever
-from bicross.second_stage import SecondStage, check_weight, final_scores
+from bicross.second_stage import SecondStage, final_scores
 from bicross.types import Encoder, Floats, Hit
 
 Ranking = dict[str, float]
@@ -61,7 +62,7 @@ def search_stages(
     """Every query by exact search, then by the cross-encoder; vectors and scores come from the caches."""
     show = depths.show_progress
     if stage1_weight is not None:
-        check_weight(stage1_weight)
+        check_share(stage1_weight, "stage1_weight")
     own = int(depths.exclude_self)
     positions, scores = stages.candidates(data, depths.depth + own, first_stage=first_stage, show_progress=show)
     if own:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import warnings
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bicross.bi_encoder import BiEncoder
+from bicross.arguments import check_count, check_share
 from bicross.caches import ScoreCache, VectorCache
-from bicross.cross_encoder import CrossEncoder, raw_fingerprint, raw_scores
-from bicross.encoding.prompts import Role
-from bicross.errors import ConfigurationError, InputError, TruncationWarning
+from bicross.cross_encoder import raw_fingerprint
+from bicross.errors import ConfigurationError, InputError
+from bicross.evaluation.counted import CountedEncoder, CountedScorer, query_fingerprint, unit_rows
 from bicross.evaluation.datasets import Dataset
 from bicross.evaluation.lexical import fused_candidates, sparse_candidates
-from bicross.first_stage import FIRST_STAGES, check_sparse_weight
+from bicross.first_stage import check_kind
 from bicross.fusion import FUSED_DEPTH, check_fusion
 from bicross.lifecycle import Closing
 from bicross.ranking import exact_top_k
@@ -54,7 +53,7 @@ class Stages(Closing):
         self.cross_encoder = cross_encoder
         self.sparse_encoder = sparse_encoder
         self.fusion = check_fusion(fusion)
-        self.sparse_weight = check_sparse_weight(sparse_weight)
+        self.sparse_weight = check_share(sparse_weight, "sparse_weight")
         self._cache_dir = cache_dir
         self._caches: tuple[VectorCache, ScoreCache] | None = None
         self._remove: weakref.finalize[[str, bool], Stages] | None = None
@@ -79,7 +78,7 @@ class Stages(Closing):
 
     def document_vectors(self, data: Dataset, *, show_progress: bool | None = None) -> Floats:
         """Vectors of the documents, in their order. **Shape:** (documents, dimension)."""
-        encoder = _CountedEncoder(self.bi_encoder, "document")
+        encoder = CountedEncoder(self.bi_encoder, "document")
         fingerprint = self.bi_encoder.document_fingerprint
         texts = list(data.documents.values())
         vectors = self._open()[0].encode(fingerprint, texts, encoder, show_progress=show_progress)
@@ -88,8 +87,8 @@ class Stages(Closing):
 
     def query_vectors(self, data: Dataset, *, show_progress: bool | None = None) -> Floats:
         """Vectors of the queries, in their order. **Shape:** (queries, dimension)."""
-        encoder = _CountedEncoder(self.bi_encoder, "query")
-        fingerprint = getattr(self.bi_encoder, "query_fingerprint", f"{self.bi_encoder.document_fingerprint} query")
+        encoder = CountedEncoder(self.bi_encoder, "query")
+        fingerprint = query_fingerprint(self.bi_encoder)
         texts = list(data.queries.values())
         vectors = self._open()[0].encode(fingerprint, texts, encoder, show_progress=show_progress)
         encoder.warn()
@@ -116,15 +115,13 @@ class Stages(Closing):
             ConfigurationError: ``k`` is below 1, an unknown first stage, or a bi-encoder that compares by a distance.
             InputError: There are no documents or no queries.
         """
-        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-            raise ConfigurationError(f"candidates must be a positive whole number, got {k!r}.")
+        check_count(k, "candidates")
         if not data.documents or not data.queries:
             raise InputError(
                 f"A search needs documents and queries; {data.name!r} holds {len(data.documents)} and "
                 f"{len(data.queries)}."
             )
-        if first_stage not in FIRST_STAGES:
-            raise ConfigurationError(f"first_stage must be one of {FIRST_STAGES}, got {first_stage!r}.")
+        check_kind(first_stage)
         depth = max(k, FUSED_DEPTH) if first_stage == "hybrid" else k
         if first_stage == "dense":
             return self._dense(data, depth, show_progress)
@@ -142,7 +139,7 @@ class Stages(Closing):
         documents = self.document_vectors(data, show_progress=show_progress)
         queries = self.query_vectors(data, show_progress=show_progress)
         if name == "cosine":
-            queries, documents = _unit(queries), _unit(documents)
+            queries, documents = unit_rows(queries), unit_rows(documents)
         return exact_top_k(queries, documents, k)
 
     def cross_scores(
@@ -177,58 +174,8 @@ class Stages(Closing):
             raise InputError(f"positions needs a row for each of {len(queries)} queries, got {len(positions)}.")
         wanted = positions >= 0
         pairs = [(queries[row], texts[positions[row, column]]) for row, column in np.argwhere(wanted)]
-        scorer = _CountedScorer(cross)
+        scorer = CountedScorer(cross)
         scores = np.full(positions.shape, np.nan, dtype=np.float32)
         scores[wanted] = self._open()[1].score(raw_fingerprint(cross), pairs, scorer, show_progress=show_progress)
         scorer.warn()
         return scores
-
-
-class _Counted:
-    """Counts the texts that a model cuts, for one warning at the end instead of one for each batch."""
-
-    def __init__(self) -> None:
-        self.asked = self.cut = 0
-
-    def warn(self) -> None:
-        if self.cut:
-            warnings.warn(
-                f"{self.cut} of {self.asked} texts that were read now are longer than the model's limit and were cut.",
-                TruncationWarning,
-                stacklevel=3,
-            )
-
-
-class _CountedEncoder(_Counted):
-    def __init__(self, encoder: Encoder, role: Role) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.role = role
-
-    def __call__(self, texts: Sequence[str]) -> Floats:
-        encoder = self.encoder
-        if not isinstance(encoder, BiEncoder):
-            return encoder.encode_query(texts) if self.role == "query" else encoder.encode_document(texts)
-        encode = encoder.encode_query if self.role == "query" else encoder.encode_document
-        vectors, cut = encode(texts, return_truncation=True, show_progress=False)
-        self.asked += len(texts)
-        self.cut += int(np.count_nonzero(cut))
-        return vectors
-
-
-class _CountedScorer(_Counted):
-    def __init__(self, scorer: Scorer) -> None:
-        super().__init__()
-        self.scorer = scorer
-
-    def __call__(self, pairs: Sequence[tuple[str, str]]) -> Floats:
-        if not isinstance(self.scorer, CrossEncoder):
-            return raw_scores(self.scorer, pairs)
-        scores, cut = self.scorer.predict(pairs, activation="identity", show_progress=False, return_truncation=True)
-        self.asked += len(pairs)
-        self.cut += int(np.count_nonzero(cut))
-        return scores
-
-
-def _unit(vectors: Floats) -> Floats:
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), dtype=np.float32)

@@ -9,8 +9,9 @@ from typing import Any, Self
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 
+from bicross.arguments import check_share
 from bicross.errors import ConfigurationError, InputTypeError
-from bicross.first_stage import check_kind, check_sparse_weight
+from bicross.first_stage import check_kind
 from bicross.fusion import check_fusion
 from bicross.langchain.documents import as_many, check_documents, to_document, to_passage, warn_of_replaced
 from bicross.langchain.embeddings import BicrossEmbeddings
@@ -61,7 +62,7 @@ class BicrossVectorStore(AsyncMethods):
         self._stage: dict[str, Any] = {
             "sparse_encoder": check_sparse_encoder(sparse_encoder, first_stage),
             "fusion": check_fusion(fusion),
-            "sparse_weight": check_sparse_weight(sparse_weight),
+            "sparse_weight": check_share(sparse_weight, "sparse_weight"),
         }
         self.store = QdrantStore(path=":memory:") if store is None else store
 

@@ -13,6 +13,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from bicross.arguments import check_share
 from bicross.encoding.tokenizer import check_text, check_texts
 from bicross.errors import ConfigurationError
 from bicross.sparse.encoder import TextEncoder
@@ -60,8 +61,7 @@ class BM25Encoder(TextEncoder):
     ) -> None:
         if not (math.isfinite(k1) and k1 >= 0):
             raise ConfigurationError(f"k1 must be a number of at least 0, got {k1!r}.")
-        if not 0 <= b <= 1:
-            raise ConfigurationError(f"b must be a number from 0 to 1, got {b!r}.")
+        check_share(b, "b")
         self.language = language
         self.k1 = float(k1)
         self.b = float(b)

@@ -81,7 +81,6 @@ class SparseSide(Reads):
 
     def scroll_without_sparse(self, batch_size: int = READ_BATCH) -> Iterator[Passage]:
         """The passages that have no sparse vector, fetched batch by batch; they may get one meanwhile."""
-        self._ready()
         transport, layout = self._readable()
         if transport.header() is not None:
             check_slot(layout, self._collection)

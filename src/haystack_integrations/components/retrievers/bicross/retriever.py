@@ -10,9 +10,10 @@ from haystack import Document, component
 from haystack.document_stores.types import FilterPolicy, apply_filter_policy
 from haystack.utils import ComponentDevice, Secret
 
+from bicross.arguments import check_share
 from bicross.bi_encoder import BiEncoder
 from bicross.cross_encoder import CrossEncoder
-from bicross.first_stage import check_kind, check_sparse_weight
+from bicross.first_stage import check_kind
 from bicross.fusion import check_fusion
 from bicross.retriever import TwoStageRetriever
 from haystack_integrations.common.bicross.conversion import hits_to_documents
@@ -127,7 +128,7 @@ class BicrossRetriever(Node):
         self.first_stage = check_kind(first_stage)
         self.language = check_language(language)
         self.fusion = check_fusion(fusion)
-        self.sparse_weight = check_sparse_weight(sparse_weight)
+        self.sparse_weight = check_share(sparse_weight, "sparse_weight")
         self.score_threshold = score_threshold
         self.budget_ms = check_milliseconds(budget_ms)
         self.stage1_weight = stage1_weight
