@@ -86,6 +86,7 @@ HEAVY = {
     "transformers": {"encoding/backends/torch.py", "encoding/tokenizer.py", "encoding/saving.py", "distillation"},
     "accelerate": {"distillation"},
     "pyarrow": {"distillation/parquet.py"},
+    "datasets": {"distillation/exporting.py"},
     "qdrant_client": {"stores/client.py", "stores/client_classes.py", "stores/connection.py"},
     "qdrant_edge": {"stores/edge.py", "stores/edge_classes.py"},
     "bs4": {"readers/html.py"},

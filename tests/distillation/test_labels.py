@@ -103,7 +103,7 @@ def test_broken_qrels_and_missing_files(tmp_path: Path) -> None:
     with pytest.raises(ReadError, match=r"dev\.tsv is missing"):
         read_labels(beir(tmp_path / "b"), split="dev")
     with pytest.raises(ConfigurationError, match="BEIR"):
-        read_labels(tmp_path / "labels.parquet")
+        read_labels(tmp_path / "labels.txt")
 
 
 def test_the_fingerprint_follows_the_content(toy: Labels) -> None:

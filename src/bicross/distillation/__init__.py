@@ -8,6 +8,8 @@ from bicross.lazy import lazy_names
 
 if TYPE_CHECKING:
     from bicross.distillation.candidates import Candidates, search_candidates
+    from bicross.distillation.exporting import export_dataset, export_file, export_rows, export_run
+    from bicross.distillation.inputs import labels_from, lists_from_scores, read_lists, read_scores
     from bicross.distillation.labels import LabelledQuery, Labels, read_labels
     from bicross.distillation.lists import CandidateLists, ScoredList
     from bicross.distillation.mining import MiningSettings, Window, mine_candidates
@@ -26,8 +28,16 @@ _HOMES = {
     "ScoredList": "bicross.distillation.lists",
     "TrainingSettings": "bicross.distillation.trainer",
     "Window": "bicross.distillation.mining",
+    "export_dataset": "bicross.distillation.exporting",
+    "export_file": "bicross.distillation.exporting",
+    "export_rows": "bicross.distillation.exporting",
+    "export_run": "bicross.distillation.exporting",
+    "labels_from": "bicross.distillation.inputs",
+    "lists_from_scores": "bicross.distillation.inputs",
     "mine_candidates": "bicross.distillation.mining",
     "read_labels": "bicross.distillation.labels",
+    "read_lists": "bicross.distillation.inputs",
+    "read_scores": "bicross.distillation.inputs",
     "sample_lists": "bicross.distillation.sampling",
     "score_candidates": "bicross.distillation.scoring",
     "search_candidates": "bicross.distillation.candidates",
@@ -45,8 +55,16 @@ __all__ = [
     "ScoredList",
     "TrainingSettings",
     "Window",
+    "export_dataset",
+    "export_file",
+    "export_rows",
+    "export_run",
+    "labels_from",
+    "lists_from_scores",
     "mine_candidates",
     "read_labels",
+    "read_lists",
+    "read_scores",
     "sample_lists",
     "score_candidates",
     "search_candidates",

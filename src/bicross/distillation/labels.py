@@ -1,13 +1,15 @@
 """Labels for training and choosing: which documents answer which query, in one form for every source.
 
-Three sources are read: a folder in BEIR's layout (qrels), and jsonl or csv files of pairs or of triplets. What can't be
-used (ids that are in no corpus, queries without a relevant document) is left out and counted, never guessed.
+Two sources are read: a folder in BEIR's layout (qrels), and rows in the layouts of `bicross.distillation.layouts`
+(pairs, triplets, lists). What can't be used (ids that are in no corpus, queries without a relevant document) is left out
+and counted, never guessed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,15 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bicross.errors import ConfigurationError, InputError, ReadError
-from bicross.evaluation.files import read_qrels, read_rows, read_texts
+from bicross.distillation.layouts import Rows, document_name, numbered_rows, read_row
+from bicross.errors import ConfigurationError, InputError
+from bicross.evaluation.files import read_qrels, read_texts
 
 logger = logging.getLogger(__name__)
-
-_QUERY_FIELDS = ("query", "anchor", "question")
-_POSITIVE_FIELDS = ("positive", "text", "document", "passage", "answer")
-_NEGATIVE_FIELDS = ("negative",)
-_LABEL_FIELDS = ("label", "score")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,38 +90,38 @@ class Labels:
         return self.only(ids[i] for i in sorted(chosen.tolist()))
 
 
-def read_labels(path: str | Path, *, split: str = "train", name: str | None = None) -> Labels:
-    """Reads labels from a BEIR folder, or from a jsonl or csv file of pairs or triplets.
+def read_labels(source: Rows, *, split: str = "train", name: str | None = None) -> Labels:
+    """Reads labels from a BEIR folder, or from rows of pairs, triplets or lists.
 
-    A folder holds ``corpus.jsonl``, ``queries.jsonl`` and ``qrels/<split>.tsv``. The rows of a file have the fields
-    ``query`` and ``positive`` (or ``text``), and optionally ``label`` (0 or less: not relevant) or ``negative``.
+    A folder holds ``corpus.jsonl``, ``queries.jsonl`` and ``qrels/<split>.tsv``. Rows are in the layouts of
+    `bicross.distillation.layouts`; where they have scores and no labels, a score above 0 counts as relevant.
 
     Args:
-        path: The folder or file.
+        source: The folder; or a .jsonl, .csv or .parquet file, a ``datasets.Dataset``, or an iterable of rows.
         split: The qrels file's name; for folders alone.
-        name: Names the set in reports; by default the folder's or file's.
+        name: Names the set in reports; by default the folder's or file's, or "rows".
 
     Raises:
-        ConfigurationError: The path is neither a folder nor a jsonl or csv file.
-        ReadError: A file is missing or a line is broken; names the file and the line.
+        ConfigurationError: The path is neither a folder nor a file of a kind that is read.
+        ReadError: A file is missing or a row is broken; names it.
         InputError: No query with a relevant document is left.
     """
-    path = Path(path)
-    name = name or path.stem
-    if path.is_dir():
-        labels = _from_folder(path, split, name)
-    elif path.suffix in {".jsonl", ".csv"}:
-        labels = _from_rows(path, name)
+    if not isinstance(source, str | Path):
+        labels = _from_rows(source, name or "rows")
+    elif Path(source).is_dir():
+        labels = _from_folder(Path(source), split, name or Path(source).stem)
+    elif Path(source).suffix in {".jsonl", ".csv", ".parquet"}:
+        labels = _from_rows(source, name or Path(source).stem)
     else:
         raise ConfigurationError(
-            f"Labels are a folder in BEIR's layout, or a .jsonl or .csv file of pairs or triplets; got {str(path)!r}. "
-            "Convert the file, or check the path."
+            "Labels are a folder in BEIR's layout, or a .jsonl, .csv or .parquet file of pairs, triplets or lists; got "
+            f"{str(source)!r}. Convert the file, or check the path."
         )
     if labels.left_out:
-        logger.warning("%s: left out %s", name, ", ".join(f"{n} {why}" for why, n in labels.left_out.items()))
+        logger.warning("%s: left out %s", labels.name, ", ".join(f"{n} {why}" for why, n in labels.left_out.items()))
     if not labels.queries:
         raise InputError(
-            f"Training needs queries with at least one relevant document; {str(path)!r} holds none "
+            f"Training needs queries with at least one relevant document; {labels.name!r} holds none "
             f"(left out: {dict(labels.left_out)!r}). Check the labels' ids and values."
         )
     return labels
@@ -146,49 +144,21 @@ def _from_folder(folder: Path, split: str, name: str) -> Labels:
     return _build(name, documents, groups, texts, positives, negatives, left_out)
 
 
-def _from_rows(path: Path, name: str) -> Labels:
+def _from_rows(source: Rows, name: str) -> Labels:
     documents: dict[str, str] = {}
     texts: dict[str, str] = {}
     positives: dict[str, list[str]] = {}
     negatives: dict[str, list[str]] = {}
-
-    def document(text: str) -> str:
-        document_id = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
-        documents[document_id] = text
-        return document_id
-
-    for line, row in read_rows(path):
-        query = _field(path, line, row, _QUERY_FIELDS)
-        if query is None:
-            raise ReadError(f"{path}, line {line}: a row needs the field 'query'; got {sorted(row)!r}.")
-        positive, negative = _field(path, line, row, _POSITIVE_FIELDS), _field(path, line, row, _NEGATIVE_FIELDS)
-        if positive is None and negative is None:
-            raise ReadError(f"{path}, line {line}: a row needs the field 'positive' or 'text'; got {sorted(row)!r}.")
+    for where, row in numbered_rows(source):
+        query, judged = read_row(row, where)
         texts[query] = query
-        known = positives.setdefault(query, [])
-        if positive is not None:
-            (known if _is_relevant(path, line, row) else negatives.setdefault(query, [])).append(document(positive))
-        if negative is not None:
-            negatives.setdefault(query, []).append(document(negative))
+        positives.setdefault(query, [])
+        for one in judged:
+            document_id = document_name(one.text)
+            documents[document_id] = one.text
+            gain = one.score if math.isnan(one.label) else one.label  # a score alone is read as a judgment here
+            (positives if gain > 0 else negatives).setdefault(query, []).append(document_id)
     return _build(name, documents, {}, texts, positives, negatives, Counter())
-
-
-def _field(path: Path, line: int, row: Mapping[str, object], names: tuple[str, ...]) -> str | None:
-    found = next((name for name in names if row.get(name) not in (None, "")), None)
-    if found is None:
-        return None
-    value = row[found]
-    if not isinstance(value, str):
-        raise ReadError(f"{path}, line {line}: field {found!r} must be a string; got {value!r}.")
-    return value
-
-
-def _is_relevant(path: Path, line: int, row: Mapping[str, object]) -> bool:
-    value = next((row[name] for name in _LABEL_FIELDS if row.get(name) not in (None, "")), 1)
-    try:
-        return float(value) > 0  # type: ignore[arg-type]  # whatever float() refuses is reported
-    except (TypeError, ValueError):
-        raise ReadError(f"{path}, line {line}: a label must be a number; got {value!r}.") from None
 
 
 def _build(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,12 @@ def floats(table: Any, column: str) -> Floats:
 def integers(table: Any, column: str) -> npt.NDArray[np.int32]:
     """A column of whole numbers; 0 where it holds null. **Shape:** (rows,)."""
     return np.asarray(np.nan_to_num(table.column(column).to_numpy(), nan=0), dtype=np.int32)
+
+
+def rows(table: Any) -> Iterator[dict[str, Any]]:
+    """A table's rows as values by column."""
+    for batch in table.to_batches(max_chunksize=_GROUP):
+        yield from batch.to_pylist()
 
 
 def _pyarrow() -> tuple[Any, Any]:
