@@ -36,7 +36,8 @@ EVALUATION = RETRIEVER | {"evaluation"}
 DISTILLATION = EVALUATION | {"distillation"}
 READERS = ENCODING | {"readers"}
 ADAPTERS = RETRIEVER | READERS
-EVERYTHING = DISTILLATION | READERS | {"cli"}
+SERVER = RETRIEVER | READERS | {"server"}
+EVERYTHING = DISTILLATION | SERVER | {"cli"}
 
 MAY_IMPORT = {
     "types": set(),
@@ -67,6 +68,7 @@ MAY_IMPORT = {
     "readers": READERS,
     "evaluation": EVALUATION,
     "distillation": DISTILLATION,
+    "server": SERVER,
     "cli": EVERYTHING,
     "langchain": ADAPTERS | {"langchain"},
 }
@@ -99,6 +101,9 @@ HEAVY = {
     "scipy": {"evaluation"},
     "matplotlib": {"evaluation/plots.py"},
     "jinja2": {"evaluation/page.py"},
+    "starlette": {"server"},
+    "uvicorn": {"server/running.py"},
+    "prometheus_client": {"server/metrics.py"},
     "typer": {"cli"},
     "langchain_core": {"langchain"},
     "haystack": {"haystack_integrations"},

@@ -1,0 +1,78 @@
+"""bicross serve."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bicross.cli.common import DeviceOption, PrecisionOption
+from bicross.errors import ConfigurationError, MissingExtraError
+
+if TYPE_CHECKING:
+    from bicross.server.models import Kind
+
+
+def serve(
+    bi: Annotated[str, typer.Option("--bi", help="Bi-encoder behind /v1/embeddings: a model, or 'none'.")] = "starter",
+    cross: Annotated[
+        str, typer.Option("--cross", help="Cross-encoder behind /rerank: a model, 'starter', 'fast', or 'none'.")
+    ] = "starter",
+    host: Annotated[str, typer.Option(help="Address; another than this machine's own needs $BICROSS_TOKEN.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port; 0 for a free one.")] = 8000,
+    bi_name: Annotated[
+        str | None, typer.Option("--bi-name", help="What clients call the bi-encoder. Default: its own name.")
+    ] = None,
+    cross_name: Annotated[
+        str | None, typer.Option("--cross-name", help="What clients call the cross-encoder. Default: its own name.")
+    ] = None,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option("--allowed-host", help="A name that clients may reach the server by; may be repeated."),
+    ] = None,
+    queue: Annotated[int, typer.Option(min=1, help="Requests that may compute or wait; more get 429.")] = 256,
+    batch_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Most tokens that a model computes at once. Default: by device.")
+    ] = None,
+    precision: PrecisionOption = "float32",
+    device: DeviceOption = "auto",
+) -> None:
+    """Serve the models over HTTP: OpenAI's /v1/embeddings, Cohere's and Jina's /rerank, /health, /metrics.
+
+    Example: bicross serve --port 8000
+
+    Example: BICROSS_TOKEN=… bicross serve --host 0.0.0.0 --bi BAAI/bge-small-en-v1.5 --cross fast
+    """
+    from bicross.bi_encoder import BiEncoder
+    from bicross.cross_encoder import CrossEncoder
+
+    try:
+        from bicross.server.app import create_app
+        from bicross.server.running import serve as run
+    except ImportError as error:
+        raise MissingExtraError('Serving needs starlette, uvicorn and more: pip install "bicross[serve]"') from error
+    from bicross.server.settings import LOOPBACK_HOSTS, Limits, is_loopback, read_token
+
+    if bi == "none" and cross == "none":
+        raise ConfigurationError("serve needs a model, got --bi none and --cross none.")
+    token = read_token(host)
+    names: dict[Kind, str | None] = {"embedding": bi_name, "rerank": cross_name}
+    encoder = None if bi == "none" else BiEncoder.load(bi, precision=precision, device=device)
+    scorer = None if cross == "none" else CrossEncoder.load(cross, precision=precision, device=device)
+    # The first call of a model takes much longer than any other: before anyone waits for it.
+    if encoder is not None:
+        encoder.encode_query("warm up")
+    if scorer is not None:
+        scorer.predict([("warm", "up")])
+    # They aren't closed at the end: the process ends, and it still has to take a signal after that.
+    app = create_app(
+        encoder,
+        scorer,
+        names={kind: name for kind, name in names.items() if name},
+        limits=Limits(queue=queue, batch_tokens=batch_tokens),
+        token=token,
+        allowed_hosts=(*LOOPBACK_HOSTS, *(allowed_host or ())) if allowed_host or is_loopback(host) else ("*",),
+    )
+    run(app, host, port)
