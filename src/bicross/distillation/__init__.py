@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from bicross.distillation.inputs import labels_from, lists_from_scores, read_lists, read_scores
     from bicross.distillation.labels import LabelledQuery, Labels, read_labels
     from bicross.distillation.lists import CandidateLists, ScoredList
+    from bicross.distillation.made_queries import generate_queries, keep_round_trips, make_queries
     from bicross.distillation.mining import MiningSettings, Window, mine_candidates
+    from bicross.distillation.query_generators import Seq2SeqGenerator
     from bicross.distillation.reranker import RerankerReport, train_reranker
     from bicross.distillation.sampling import sample_lists
     from bicross.distillation.scoring import score_candidates, weighted_teacher
@@ -26,14 +28,18 @@ _HOMES = {
     "MiningSettings": "bicross.distillation.mining",
     "RerankerReport": "bicross.distillation.reranker",
     "ScoredList": "bicross.distillation.lists",
+    "Seq2SeqGenerator": "bicross.distillation.query_generators",
     "TrainingSettings": "bicross.distillation.trainer",
     "Window": "bicross.distillation.mining",
     "export_dataset": "bicross.distillation.exporting",
     "export_file": "bicross.distillation.exporting",
     "export_rows": "bicross.distillation.exporting",
     "export_run": "bicross.distillation.exporting",
+    "generate_queries": "bicross.distillation.made_queries",
+    "keep_round_trips": "bicross.distillation.made_queries",
     "labels_from": "bicross.distillation.inputs",
     "lists_from_scores": "bicross.distillation.inputs",
+    "make_queries": "bicross.distillation.made_queries",
     "mine_candidates": "bicross.distillation.mining",
     "read_labels": "bicross.distillation.labels",
     "read_lists": "bicross.distillation.inputs",
@@ -53,14 +59,18 @@ __all__ = [
     "MiningSettings",
     "RerankerReport",
     "ScoredList",
+    "Seq2SeqGenerator",
     "TrainingSettings",
     "Window",
     "export_dataset",
     "export_file",
     "export_rows",
     "export_run",
+    "generate_queries",
+    "keep_round_trips",
     "labels_from",
     "lists_from_scores",
+    "make_queries",
     "mine_candidates",
     "read_labels",
     "read_lists",

@@ -1,8 +1,8 @@
 """Labels for training and choosing: which documents answer which query, in one form for every source.
 
 Two sources are read: a folder in BEIR's layout (qrels), and rows in the layouts of `bicross.distillation.layouts`
-(pairs, triplets, lists). What can't be used (ids that are in no corpus, queries without a relevant document) is left out
-and counted, never guessed.
+(pairs, triplets, lists). What can't be used (ids that are in no corpus, queries without a relevant document) is
+left out and counted, never guessed.
 """
 
 from __future__ import annotations
