@@ -15,9 +15,6 @@ from bicross.distillation.query_generators import Seq2SeqGenerator
 from bicross.errors import CheckpointError, ConfigurationError, InputError, ModelNotFoundError
 
 BODY = (
-    "The common sentence number {} has words. What does a blue{} whale eat in winter? "
-    "It eats the same krill as others."
-)
     "The common sentence number {} has words. What does a blue{} whale eat in winter? It eats the same krill as others."
 )
 
