@@ -11,6 +11,7 @@ from typing import Any, Literal, Self, TypedDict, Unpack, overload
 import numpy as np
 import numpy.typing as npt
 
+from bicross.arguments import check_count
 from bicross.encoding import towers
 from bicross.encoding.backends.protocol import Model
 from bicross.encoding.checkpoint import read_bi_checkpoint
@@ -333,8 +334,8 @@ def similarity(queries: Floats, documents: Floats, name: str) -> Floats:
 
 def _check_positive(**values: int | None) -> None:
     for name, value in values.items():
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise ConfigurationError(f"{name} must be a positive whole number, got {value!r}.")
+        if value is not None:
+            check_count(value, name)
 
 
 def _check_dimensions(query: int, document: int, truncate_dim: int | None) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self, TypedDict, Unpack, overload
 import numpy as np
 import numpy.typing as npt
 
+from bicross.arguments import check_count
 from bicross.encoding.backends.numeric import activate
 from bicross.encoding.backends.protocol import Model
 from bicross.encoding.checkpoint import read_cross_checkpoint
@@ -239,8 +240,8 @@ class CrossEncoder(LoadedModel):
         """
         if self.labels != 1:
             raise ConfigurationError(f"rank needs a model with one label, got {self.labels}. Use predict.")
-        if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
-            raise ConfigurationError(f"top_k must be a positive whole number, got {top_k!r}.")
+        if top_k is not None:
+            check_count(top_k, "top_k")
         check_text(query, "query")
         texts = check_texts(texts)
         spans: Sequence[Any] = [None] * len(texts)

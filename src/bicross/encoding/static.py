@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -11,6 +12,21 @@ from safetensors.numpy import load_file
 from bicross.encoding.checkpoint import weight_files
 from bicross.errors import CheckpointError
 from bicross.types import Floats
+
+
+def read_tensors(folder: Path) -> dict[str, Any]:
+    """A folder's tensors by name, as arrays.
+
+    Raises:
+        CheckpointError: The folder holds none, or damaged ones.
+    """
+    try:
+        tensors = {name: tensor for file in weight_files(folder) for name, tensor in load_file(file).items()}
+    except (SafetensorError, TypeError) as error:
+        raise CheckpointError(
+            f"The weights in {str(folder)!r} can't be read: {error}. Fetch the model again."
+        ) from error
+    return tensors
 
 
 def static_table(folder: Path) -> Floats:
@@ -22,12 +38,7 @@ def static_table(folder: Path) -> Floats:
     Raises:
         CheckpointError: The folder holds no such table, or a damaged one.
     """
-    try:
-        tensors = {name: tensor for file in weight_files(folder) for name, tensor in load_file(file).items()}
-    except (SafetensorError, TypeError) as error:
-        raise CheckpointError(
-            f"The weights in {str(folder)!r} can't be read: {error}. Fetch the model again."
-        ) from error
+    tensors = read_tensors(folder)
     table = tensors.get("embedding.weight", tensors.get("embeddings"))
     if table is None or table.ndim != 2:
         raise CheckpointError(

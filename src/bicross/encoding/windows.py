@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bicross.arguments import check_count
 from bicross.encoding.tokenizer import Ids, TextTokenizer
 from bicross.errors import ConfigurationError
 
@@ -26,8 +27,7 @@ def check_windows(value: Any, tokens: Any) -> None:
     """
     if not isinstance(value, bool) and value != "best":
         raise ConfigurationError(f"windows must be False, True or 'best', got {value!r}.")
-    if isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 1:
-        raise ConfigurationError(f"window_tokens must be a positive whole number, got {tokens!r}.")
+    check_count(tokens, "window_tokens")
 
 
 def windows(length: int, size: int, overlap: int) -> list[tuple[int, int]]:

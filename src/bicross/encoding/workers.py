@@ -13,6 +13,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, NamedTuple, TypeVar
 
+from bicross.arguments import check_count
 from bicross.encoding.loading import Lease, LoadOptions, share
 from bicross.errors import ConfigurationError, WorkerError
 
@@ -45,8 +46,8 @@ def check_devices(device: str | Sequence[str], workers: int | None) -> tuple[str
     >>> check_devices("cpu", 2), check_devices(["cuda:0", "cuda:1"], None), check_devices("auto", None)
     (('cpu', ('cpu', 'cpu')), ('cuda:0', ('cuda:0', 'cuda:1')), ('auto', ()))
     """
-    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
-        raise ConfigurationError(f"workers must be a positive whole number, got {workers!r}.")
+    if workers is not None:
+        check_count(workers, "workers")
     if isinstance(device, str):
         return device, (device,) * workers if workers is not None and workers > 1 else ()
     devices = tuple(device)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bicross.arguments import check_count
 from bicross.bi_encoder import BiEncoder
 from bicross.errors import ConfigurationError, InputError
 from bicross.evaluation.datasets import Dataset, Source, load_dataset
@@ -17,7 +18,6 @@ from bicross.evaluation.searching import (
     Depths,
     Ranking,
     Searched,
-    check_depth,
     search_function,
     search_retriever,
     search_stages,
@@ -86,7 +86,7 @@ def evaluate(
     (0.5, 1.0, 0.5)
     """
     parsed = parse_measures(measures)
-    check_depth(candidates)
+    check_count(candidates, "candidates")
     loaded = load_dataset(data, split)
     if queries is not None:
         loaded = loaded.sample(queries, seed=seed)

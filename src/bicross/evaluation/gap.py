@@ -11,6 +11,7 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
+from bicross.arguments import check_count
 from bicross.cross_encoder import CrossEncoder, raw_fingerprint, raw_scores
 from bicross.errors import ConfigurationError, MissingExtraError, TruncationWarning
 from bicross.evaluation.analysis import Scores, findings
@@ -141,8 +142,7 @@ def _check_extra() -> None:
 
 def _check(**counts: Any) -> None:
     for name, count in counts.items():
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise ConfigurationError(f"{name} must be a positive whole number, got {count!r}.")
+        check_count(count, name)
 
 
 def _name(model: object) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from bicross.arguments import check_share
-from bicross.errors import ConfigurationError
 from bicross.evaluation.datasets import Dataset
 from bicross.evaluation.retrievers import read_answer
 from bicross.evaluation.stages import Positions, Stages
@@ -195,14 +194,3 @@ def search_function(function: Callable[[str], Any], data: Dataset, depths: Depth
             }
             advance(1)
     return Searched({"retriever": run}, {"total": times}, "score" if scored else None)
-
-
-def check_depth(candidates: Any) -> int:
-    """The number of candidates.
-
-    Raises:
-        ConfigurationError: It isn't a positive whole number.
-    """
-    if isinstance(candidates, bool) or not isinstance(candidates, int) or candidates < 1:
-        raise ConfigurationError(f"candidates must be a positive whole number, got {candidates!r}.")
-    return candidates

@@ -8,13 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from bicross.encoding.backends.protocol import Tokens
 from bicross.encoding.backends.torch import load_transformer, max_positions
-from bicross.encoding.checkpoint import weight_files
 from bicross.encoding.specs import SpladeSpec
+from bicross.encoding.static import read_tensors
 from bicross.errors import CheckpointError
 from bicross.types import Floats
 
@@ -65,12 +63,7 @@ def token_weights(folder: Path) -> Floats:
     Raises:
         CheckpointError: The folder holds no such weights, or damaged ones.
     """
-    try:
-        tensors = {name: tensor for file in weight_files(folder) for name, tensor in load_file(file).items()}
-    except (SafetensorError, TypeError) as error:
-        raise CheckpointError(
-            f"The weights in {str(folder)!r} can't be read: {error}. Fetch the model again."
-        ) from error
+    tensors = read_tensors(folder)
     weights = tensors.get("weight")
     if weights is None or weights.ndim != 1 or not np.isfinite(weights).all():
         raise CheckpointError(
