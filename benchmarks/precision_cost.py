@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from backends import installed_as
 from common import data_folder, machine, write_report
 
 from bicross import BiEncoder, CrossEncoder
@@ -80,7 +79,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     kinds = [(b, p) for p in options.precisions for b in ("openvino", "onnx") if installed(b) and p in PAIRS[b]]
-    report = {"machine": machine("torch", *(name for name in ("onnxruntime", "openvino") if installed_as(name)))}
+    report = {"machine": machine()}
     for name in options.sets:
         folder, split = name.split(":")
         data = load_dataset(data_folder() / folder, split)

@@ -34,10 +34,11 @@ RETRIEVER = (
 )
 EVALUATION = RETRIEVER | {"evaluation"}
 DISTILLATION = EVALUATION | {"distillation"}
+BENCHMARKING = RETRIEVER | {"benchmarking"}
 READERS = ENCODING | {"readers"}
 ADAPTERS = RETRIEVER | READERS
 SERVER = RETRIEVER | READERS | {"server"}
-EVERYTHING = DISTILLATION | SERVER | {"cli"}
+EVERYTHING = BENCHMARKING | DISTILLATION | SERVER | {"cli"}
 
 MAY_IMPORT = {
     "types": set(),
@@ -69,6 +70,7 @@ MAY_IMPORT = {
     "evaluation": EVALUATION,
     "distillation": DISTILLATION,
     "server": SERVER,
+    "benchmarking": BENCHMARKING,
     "cli": EVERYTHING,
     "langchain": ADAPTERS | {"langchain"},
 }
@@ -80,6 +82,7 @@ HEAVY = {
         "encoding/backends/onnx_export.py",
         "encoding/backends/openvino_export.py",
         "encoding/pooling.py",
+        "benchmarking/limit.py",
         "distillation",
     },
     "onnxruntime": {"encoding/backends/onnx.py", "encoding/backends/onnx_export.py"},

@@ -20,6 +20,7 @@ from bicross.encoding.fingerprint import digest, tower_digest
 from bicross.encoding.loading import Lease, LoadOptions, check_unchanged
 from bicross.encoding.locate import locate
 from bicross.encoding.model import LoadedModel
+from bicross.encoding.profiling import Parts, time_parts
 from bicross.encoding.prompts import Role, role_prompt
 from bicross.encoding.saving import save_bi_checkpoint
 from bicross.encoding.specs import BiCheckpoint
@@ -282,6 +283,14 @@ class BiEncoder(LoadedModel):
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text as the document tower reads it, special tokens left out."""
         return self._leases["document"].get().tokenizer.count(check_texts(texts))
+
+    def time_parts(self, texts: Sequence[str]) -> Parts:
+        """What encoding documents takes in each of its parts, measured one after the other.
+
+        Args:
+            texts: What is encoded; the vectors are thrown away.
+        """
+        return time_parts(self._leases["document"].get(), check_texts(texts), role_prompt(self.prompts, "document"))
 
     def save(self, folder: str | os.PathLike[str]) -> Path:  # noqa: D102  # described by LoadedModel
         limits = {role: lease.get().tokenizer.max_length for role, lease in self._leases.items()}

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bicross.cli import evaluate, export, gap, index, info, probe, search, serve, train
+from bicross.cli import bench, evaluate, export, gap, index, info, probe, search, serve, train
 from bicross.cli.common import show_warnings_plainly
 from bicross.errors import BicrossError
 
@@ -26,6 +26,7 @@ app.command("probe")(probe.probe)
 app.command("gap")(gap.gap)
 app.command("export")(export.export)
 app.command("serve")(serve.serve)
+app.command("bench")(bench.bench)
 app.command("train-reranker")(train.train_reranker)
 
 INTERRUPTED = 130

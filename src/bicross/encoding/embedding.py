@@ -101,9 +101,9 @@ def _here(
     advance: Advance,
 ) -> Iterator[tuple[Sequence[int], _Embedded]]:
     parts = [order[span] for span in slabs([len(texts[i]) for i in order])]
-    tokenised = ((part, _tokenise(tower, [texts[i] for i in part], prompt)) for part in parts)
+    tokenised = ((part, tokenise(tower, [texts[i] for i in part], prompt)) for part in parts)
     for part, slab in ahead(tokenised) if len(parts) > 1 else tokenised:
-        vectors = _embed(tower, slab, prompt, batch_tokens, advance)
+        vectors = embed(tower, slab, prompt, batch_tokens, advance)
         yield part, _Embedded(vectors, slab.cut, slab.counts)
 
 
@@ -136,8 +136,8 @@ def _in_worker(
     """A part of another process's job."""
     tower = _lease(spec, replace(options, device=workers.own_device())).get()
     check_unchanged(files, tower.files)
-    slab = _tokenise(tower, texts, prompt)
-    return _Embedded(_embed(tower, slab, prompt, batch_tokens, lambda _: None), slab.cut, slab.counts)
+    slab = tokenise(tower, texts, prompt)
+    return _Embedded(embed(tower, slab, prompt, batch_tokens, lambda _: None), slab.cut, slab.counts)
 
 
 @lru_cache(maxsize=8)
@@ -145,7 +145,8 @@ def _lease(spec: TowerSpec, options: LoadOptions) -> Lease[Tower]:
     return load_tower(spec, options)
 
 
-def _tokenise(tower: Tower, texts: Sequence[str], prompt: str) -> _Slab:
+def tokenise(tower: Tower, texts: Sequence[str], prompt: str) -> _Slab:
+    """Framed token ids of texts, each behind the prompt."""
     tokenizer = tower.tokenizer
     contents = tokenizer.ids([prompt + text for text in texts])
     counts = Counts()
@@ -154,7 +155,7 @@ def _tokenise(tower: Tower, texts: Sequence[str], prompt: str) -> _Slab:
     return _Slab([row for row, _ in framed], np.array([cut for _, cut in framed], dtype=bool), counts)
 
 
-def _embed(tower: Tower, slab: _Slab, prompt: str, batch_tokens: int | None, advance: Advance) -> Floats:
+def embed(tower: Tower, slab: _Slab, prompt: str, batch_tokens: int | None, advance: Advance) -> Floats:
     """**Shape:** (rows of the slab, dimension)."""
     model, pad_id = tower.model, tower.tokenizer.pad_id
     prompt_length = tower.tokenizer.prompt_length(prompt)

@@ -57,8 +57,15 @@ class GraphTower(_GraphModel):
 
     def vectors(self, ids: Tokens, mask: Tokens, prompt_length: int = 0) -> Floats:
         """Vectors of a padded batch. **Shape:** ids, mask (batch, length) → (batch, dimension)."""
-        hidden = self._runner.run(ids, mask, None)
-        vector = numeric.pool(hidden, mask, self._pooling.modes, 0 if self._pooling.include_prompt else prompt_length)
+        return self.pooled(self.states(ids, mask), mask, prompt_length)
+
+    def states(self, ids: Tokens, mask: Tokens) -> Floats:
+        """The tokens' vectors. **Shape:** ids, mask (batch, length) → (batch, length, width)."""
+        return self._runner.run(ids, mask, None)
+
+    def pooled(self, states: Floats, mask: Tokens, prompt_length: int = 0) -> Floats:
+        """A batch's vectors from its tokens'. **Shape:** (batch, length, width) → (batch, dimension)."""
+        vector = numeric.pool(states, mask, self._pooling.modes, 0 if self._pooling.include_prompt else prompt_length)
         for head in self._heads:
             vector = head(vector)
         return vector
@@ -93,9 +100,18 @@ class StaticTower:
 
     def vectors(self, ids: Tokens, mask: Tokens, prompt_length: int = 0) -> Floats:
         """Vectors of a padded batch. **Shape:** ids, mask (batch, length) → (batch, dimension)."""
+        return self.pooled(self.states(ids, mask), mask, prompt_length)
+
+    def states(self, ids: Tokens, mask: Tokens) -> Floats:
+        """The tokens' vectors. **Shape:** ids, mask (batch, length) → (batch, length, width)."""
+        del mask
+        return np.asarray(self._table[ids])
+
+    def pooled(self, states: Floats, mask: Tokens, prompt_length: int = 0) -> Floats:
+        """A batch's vectors from its tokens'. **Shape:** (batch, length, width) → (batch, dimension)."""
         del prompt_length  # a table has no pooling module that could leave the prompt out
         weights = mask.astype(np.float32)
-        total = np.matmul(weights[:, None, :], self._table[ids])[:, 0]
+        total = np.matmul(weights[:, None, :], states)[:, 0]
         vector: Floats = total / np.maximum(weights.sum(axis=1, keepdims=True), np.float32(1))
         for head in self._heads:
             vector = head(vector)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -43,7 +43,13 @@ class TowerModel(Model, Protocol):
         """Length of a vector."""
 
     def vectors(self, ids: Tokens, mask: Tokens, prompt_length: int = 0) -> Floats:
-        """Vectors of a padded batch. **Shape:** ids, mask (batch, length) → (batch, dimension)."""
+        """Vectors of a padded batch: `states`, `pooled`. **Shape:** ids, mask (batch, length) → (batch, dimension)."""
+
+    def states(self, ids: Tokens, mask: Tokens) -> Any:
+        """A padded batch through the transformer: what `pooled` takes."""
+
+    def pooled(self, states: Any, mask: Tokens, prompt_length: int = 0) -> Floats:
+        """What stands behind the transformer. **Shape:** mask (batch, length) → (batch, dimension)."""
 
 
 class ClassifierModel(Model, Protocol):

@@ -112,19 +112,30 @@ class TorchTower(_TorchModel):
         Returns:
             **Shape:** (batch, dimension).
         """
+        return self.pooled(self.states(ids, mask), mask, prompt_length)
+
+    def states(self, ids: Tokens, mask: Tokens) -> tuple[Tensor, Tensor]:
+        """The tokens' vectors, and the mask, on the device. **Shape:** (batch, length, width), (batch, length)."""
         with torch.inference_mode():
-            mask_ = torch.from_numpy(mask).to(self.device)
-            vector = self._pooled(torch.from_numpy(ids).to(self.device), mask_, prompt_length)
+            ids_, mask_ = torch.from_numpy(ids).to(self.device), torch.from_numpy(mask).to(self.device)
+            if isinstance(self.spec.encoder, StaticSpec):
+                return self._table[ids_], mask_
+            return self._model(input_ids=ids_, attention_mask=mask_).last_hidden_state, mask_
+
+    def pooled(self, states: tuple[Tensor, Tensor], mask: Tokens, prompt_length: int = 0) -> Floats:
+        """A batch's vectors from its tokens'. **Shape:** (batch, dimension)."""
+        del mask  # that on the device is among the states
+        with torch.inference_mode():
+            vector = self._pool(*states, prompt_length)
             for head in self._heads:
                 vector = head(vector)
             return vector.float().cpu().numpy()
 
-    def _pooled(self, ids: Tensor, mask: Tensor, prompt_length: int) -> Tensor:
+    def _pool(self, hidden: Tensor, mask: Tensor, prompt_length: int) -> Tensor:
         if isinstance(self.spec.encoder, StaticSpec):
             weights = mask.unsqueeze(-1).float()
-            return (self._table[ids] * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)
+            return (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)
         pooling = self.spec.pooling or PoolingSpec()
-        hidden = self._model(input_ids=ids, attention_mask=mask).last_hidden_state
         return pool(hidden, mask, pooling.modes, 0 if pooling.include_prompt else prompt_length)
 
 
