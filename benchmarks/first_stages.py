@@ -93,15 +93,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--cache", type=Path, help="folder of the vectors and scores")
     parser.add_argument("--sets", nargs="*", default=[*ENGLISH, *(f"xquad/{language}" for language in LANGUAGES)])
     parser.add_argument("--rerank-queries", type=int, default=60, help="0: the first stages alone")
+    parser.add_argument("--rerank-precision", default="auto", help="of the cross-encoder; the bi-encoder is in float32")
     asked = parser.parse_args(arguments)
     report: dict[str, Any] = {"first_stage": {}, "reranked": {}}
     if asked.out is not None and asked.out.exists():
         report = json.loads(asked.out.read_text(encoding="utf-8"))
     bi_encoder = BiEncoder.load("starter")
-    cross_encoder = CrossEncoder.load("starter") if asked.rerank_queries else None
+    cross_encoder = CrossEncoder.load("starter", precision=asked.rerank_precision) if asked.rerank_queries else None
     report |= {
         "machine": machine("bicross", "torch", "PyStemmer", "ir-measures"),
         "models": {"bi_encoder": bi_encoder.name, "cross_encoder": getattr(cross_encoder, "name", None)},
+        "rerank_precision": getattr(cross_encoder, "precision", None),
         "stage1_weight": getattr(cross_encoder, "stage1_weight", None),
         "seed": SEED,
     }
