@@ -77,6 +77,7 @@ MAY_IMPORT = {
 HEAVY = {
     "torch": {
         "encoding/backends/torch.py",
+        "encoding/backends/decoder.py",
         "encoding/backends/masked_lm.py",
         "encoding/backends/exporting.py",
         "encoding/backends/onnx_export.py",
@@ -88,7 +89,12 @@ HEAVY = {
     "onnxruntime": {"encoding/backends/onnx.py", "encoding/backends/onnx_export.py"},
     "onnx": {"encoding/backends/onnx_export.py"},
     "openvino": {"encoding/backends/openvino.py"},
-    "transformers": {"encoding/backends/torch.py", "encoding/tokenizer.py", "encoding/saving.py", "distillation"},
+    "transformers": {
+        "encoding/backends/torch.py",
+        "encoding/backends/quantization.py",
+        "encoding/tokenizer_files.py",
+        "distillation",
+    },
     "accelerate": {"distillation"},
     "pyarrow": {"distillation/parquet.py"},
     "datasets": {"distillation/exporting.py"},

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bicross.arguments import check_count
-from bicross.encoding import towers
+from bicross.encoding import projections, towers
 from bicross.encoding.backends.protocol import Model
 from bicross.encoding.checkpoint import read_bi_checkpoint
 from bicross.encoding.embedding import encode
@@ -21,7 +21,7 @@ from bicross.encoding.loading import Lease, LoadOptions, check_unchanged
 from bicross.encoding.locate import locate
 from bicross.encoding.model import LoadedModel
 from bicross.encoding.profiling import Parts, time_parts
-from bicross.encoding.prompts import Role, role_prompt
+from bicross.encoding.prompts import Role, check_prompt, role_prompt
 from bicross.encoding.saving import save_bi_checkpoint
 from bicross.encoding.specs import BiCheckpoint
 from bicross.encoding.tokenizer import check_text, check_texts
@@ -70,7 +70,8 @@ class BiEncoder(LoadedModel):
         super().__init__(name, revision, options, self._leases.values(), devices)
         self.truncate_dim = truncate_dim
         self._digests: dict[Role, str] = {}
-        _check_dimensions(query.get().model.dimension, document.get().model.dimension, truncate_dim)
+        _check_towers(query.get().model.dimension, document.get().model.dimension)
+        self._check_dimension(truncate_dim, self._model_width)
 
     @classmethod
     def load(
@@ -106,7 +107,8 @@ class BiEncoder(LoadedModel):
             backend: "torch", "onnx", "openvino", or "auto": on a CPU the fastest that is installed, by the order in
                 `bicross.encoding.backends.choosing`. The first use of a model on another backend than torch exports
                 it into the user's cache, and says so.
-            truncate_dim: Keep this many leading dimensions (Matryoshka models). Not normalised again.
+            truncate_dim: Keep this many leading dimensions (Matryoshka models), not normalised again. A model with
+                learned projections (zembed-1) has those dimensions alone, and vectors of unit length.
             model_options: JSON values: for transformers, which makes torch the backend, `dtype`,
                 `attn_implementation`, `device_map`, `quantization_config`; for the other backends `threads`, of a call.
             trust_remote_code: Run the checkpoint's own code. Only for folders that you trust.
@@ -145,7 +147,7 @@ class BiEncoder(LoadedModel):
     @property
     def dimension(self) -> int:
         """Length of a vector."""
-        full = self._leases["document"].get().model.dimension
+        full = self._model_width
         return min(self.truncate_dim or full, full)
 
     @property
@@ -189,12 +191,13 @@ class BiEncoder(LoadedModel):
     ) -> str:
         """The fingerprint of a role under the options that `encode_query` and `encode_document` take."""
         tower = self._leases[role].get()
-        _check_dimension(truncate_dim, self.dimension)
+        self._check_dimension(truncate_dim, self.dimension)
         if role not in self._digests:
             check_unchanged(tower.files, towers.files_of(tower.spec))
             self._digests[role] = tower_digest(tower.spec, tower.tokenizer.state)
         dimension = min(truncate_dim or self.dimension, self.dimension)
-        unit = tower.spec.normalizes and dimension == tower.model.dimension
+        whole = dimension == tower.model.dimension or self.checkpoint.projections is not None
+        unit = tower.spec.normalizes and whole
         return digest(
             self._digests[role],
             role_prompt(self.prompts, role) if prompt is None else prompt,
@@ -229,7 +232,7 @@ class BiEncoder(LoadedModel):
             prompt: Stands in front of every text; None: the checkpoint's prompt for queries.
             batch_tokens: Most tokens of a batch, padding included.
             show_progress: None: on a terminal, once it takes more than two seconds.
-            truncate_dim: Keep this many leading dimensions.
+            truncate_dim: Shorter vectors, as in `load`.
             normalize: True: scale to unit length, after truncation. None: as the checkpoint does.
             return_truncation: Also return which texts were cut, instead of warning about their number.
 
@@ -309,19 +312,36 @@ class BiEncoder(LoadedModel):
     ) -> Floats | tuple[Floats, Mask]:
         tower = self._leases[role].get()
         _check_positive(batch_tokens=batch_tokens)
-        _check_dimension(truncate_dim, self.dimension)
+        self._check_dimension(truncate_dim, self.dimension)
         single = isinstance(texts, str)
         batch = [check_text(texts)] if isinstance(texts, str) else check_texts(texts)
-        prompt = role_prompt(self.prompts, role) if prompt is None else check_text(prompt, "prompt")
+        prompt = role_prompt(self.prompts, role) if prompt is None else check_prompt(tower.spec, prompt)
         vectors, truncated = encode(
             tower, batch, prompt, batch_tokens, show_progress, return_truncation, self._remote()
         )
-        vectors = np.ascontiguousarray(vectors[:, : truncate_dim or self.truncate_dim])
+        vectors = self._shortened(vectors, truncate_dim or self.truncate_dim)
         if normalize:
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         if single:
             return (vectors[0], truncated[0]) if return_truncation else vectors[0]
         return (vectors, truncated) if return_truncation else vectors
+
+    def _check_dimension(self, truncate_dim: int | None, most: int) -> None:
+        _check_dimension(truncate_dim, most)
+        if truncate_dim is not None and self.checkpoint.projections is not None:
+            projections.check_dimension(self.checkpoint.projections, self._model_width, truncate_dim)
+
+    @property
+    def _model_width(self) -> int:
+        return self._leases["document"].get().model.dimension
+
+    def _shortened(self, vectors: Floats, dimension: int | None) -> Floats:
+        """**Shape:** (texts, width) → (texts, dimension)."""
+        if dimension is None or dimension == vectors.shape[1]:
+            return vectors
+        if self.checkpoint.projections is not None:
+            return projections.project(vectors, self.checkpoint.projections, dimension)
+        return np.ascontiguousarray(vectors[:, :dimension])
 
 
 def similarity(queries: Floats, documents: Floats, name: str) -> Floats:
@@ -347,12 +367,11 @@ def _check_positive(**values: int | None) -> None:
             check_count(value, name)
 
 
-def _check_dimensions(query: int, document: int, truncate_dim: int | None) -> None:
+def _check_towers(query: int, document: int) -> None:
     if query != document:
         raise DimensionMismatchError(
             f"Both towers must give vectors of one dimension, got {query} for queries and {document} for documents."
         )
-    _check_dimension(truncate_dim, document)
 
 
 def _check_dimension(truncate_dim: int | None, most: int) -> None:

@@ -13,19 +13,18 @@ import numpy.typing as npt
 from bicross.arguments import check_count
 from bicross.encoding.backends.numeric import activate
 from bicross.encoding.backends.protocol import Model
-from bicross.encoding.checkpoint import read_cross_checkpoint
 from bicross.encoding.counting import Counts
-from bicross.encoding.fingerprint import digest, encoder_digest
+from bicross.encoding.cross_checkpoint import read_cross_checkpoint
+from bicross.encoding.fingerprint import digest, scorer_digest
 from bicross.encoding.loading import LoadOptions, check_unchanged
 from bicross.encoding.locate import locate
 from bicross.encoding.model import LoadedModel
 from bicross.encoding.saving import save_cross_checkpoint
-from bicross.encoding.scoring import load_classifier, score_ids, score_texts
+from bicross.encoding.scoring import load_classifier, score_rows, score_texts
 from bicross.encoding.specs import CrossCheckpoint, TowerSpec
-from bicross.encoding.tokenizer import Ids, check_text, check_texts
+from bicross.encoding.tokenizer import check_text, check_texts
 from bicross.encoding.towers import files_of
 from bicross.encoding.windows import WINDOW_TOKENS, best_windows, check_windows
-from bicross.encoding.windows import windows as spans_of
 from bicross.encoding.workers import check_devices
 from bicross.errors import ConfigurationError, InputTypeError
 from bicross.progress import progress
@@ -33,7 +32,6 @@ from bicross.types import Floats, Ranked, Scorer, Windows
 
 Mask = npt.NDArray[np.bool_]
 
-_OVERLAP_SHARE = 0.25
 _UNITS = {"sigmoid": "probability", "softmax": "probability", "identity": "logit"}
 
 
@@ -63,7 +61,7 @@ class CrossEncoder(LoadedModel):
         devices: tuple[str, ...] = (),
     ) -> None:
         self.checkpoint = checkpoint
-        self._lease = load_classifier(checkpoint.encoder, options)
+        self._lease = load_classifier(checkpoint.scorer, options)
         super().__init__(name, revision, options, [self._lease], devices)
         default = "sigmoid" if self.labels == 1 else "identity"
         self.activation = activation or checkpoint.activation or default
@@ -87,12 +85,12 @@ class CrossEncoder(LoadedModel):
         model_options: Mapping[str, Any] | None = None,
         trust_remote_code: bool = False,
     ) -> Self:
-        """Load a sequence-classification checkpoint; see `BiEncoder.load` for what isn't named here.
+        """Load a sequence classifier, or a decoder that answers (LogitScore); see `BiEncoder.load` for the rest.
 
         Args:
             name_or_path: A folder, a name on the model hub, "starter", or "fast" (the small one).
             activation: "sigmoid", "identity", "softmax" or a class of torch.nn; None: as the checkpoint says, else
-                sigmoid for one label and identity for more.
+                sigmoid for one label and identity for more. zerank's sigmoid is that of a fifth of the logit.
 
         Raises:
             ModelNotFoundError: Nothing under this name; says where it was sought.
@@ -151,7 +149,7 @@ class CrossEncoder(LoadedModel):
     def _parts(self) -> tuple[str, ...]:
         if self._digest is None:
             check_unchanged(self._lease.get().files, files_of(TowerSpec(self.checkpoint.encoder)))
-            self._digest = encoder_digest(self.checkpoint.encoder.folder)
+            self._digest = scorer_digest(self.checkpoint.scorer, self._lease.get().framing.template)
         return self._digest, self._lease.get().tokenizer.state, self._prompt(None)
 
     @overload
@@ -199,7 +197,7 @@ class CrossEncoder(LoadedModel):
         given = [(query, text) for query, text in pairs]
         counts = Counts()
         logits, cut = score_texts(
-            classifier, given, head, counts, batch_tokens, show_progress, self.checkpoint.encoder, self._remote()
+            classifier, given, head, counts, batch_tokens, show_progress, self.checkpoint.scorer, self._remote()
         )
         counts.cut = 0 if return_truncation else int(cut.sum())
         counts.warn(len(pairs), classifier.tokenizer.max_length)
@@ -288,10 +286,13 @@ class CrossEncoder(LoadedModel):
 
     def activated(self, logits: Floats) -> Floats:
         """Logits of a one-label model as scores. **Shape:** (n,) → (n,). **Unit:** `score_unit`."""
-        return activate(logits[:, None], self.activation)[:, 0]
+        return self._activated(logits[:, None], None)
 
     def _activated(self, logits: Floats, activation: str | None) -> Floats:
-        scores = activate(logits, activation or self.activation)
+        name = activation or self.activation
+        if name.rsplit(".", 1)[-1].lower() == "sigmoid":
+            logits = logits / np.float32(self._lease.get().temperature)
+        scores = activate(logits, name)
         return scores[:, 0] if self.labels == 1 else scores
 
     def _best_windows(
@@ -305,21 +306,9 @@ class CrossEncoder(LoadedModel):
     ) -> tuple[Floats, list[tuple[int, int] | None]]:
         """Score and character span of each text's best window."""
         classifier = self._lease.get()
-        tokenizer = classifier.tokenizer
-        room = tokenizer.max_length - len(tokenizer.pair)
-        query_ids = tokenizer.ids([self._prompt(prompt) + query])[0][: max(room // 2, 1)]
-        size = max(room - len(query_ids), 1)
-        pairs: list[tuple[Ids, Ids]] = []
-        owners: list[int] = []
-        spans: list[tuple[int, int]] = []
-        for owner, text in enumerate(texts):
-            ids, offsets = tokenizer.offsets(text)
-            for start, end in spans_of(len(ids), size, int(size * _OVERLAP_SHARE)):
-                pairs.append((query_ids, ids[start:end]))
-                owners.append(owner)
-                spans.append((offsets[start][0], offsets[end - 1][1]) if end > start else (0, 0))
-        with progress("scoring", len(pairs), show_progress) as advance:
-            logits, _ = score_ids(classifier, pairs, Counts(), batch_tokens, advance)
+        rows, owners, spans = classifier.framing.window_rows(query, texts, self._prompt(prompt))
+        with progress("scoring", len(rows), show_progress) as advance:
+            logits, _ = score_rows(classifier, rows, batch_tokens, advance)
         scores = self._activated(logits, activation)
         best: list[int | None] = [None] * len(texts)
         for i, owner in enumerate(owners):

@@ -8,7 +8,8 @@ import pytest
 from transformers import AutoTokenizer
 
 from bicross.encoding.specs import TransformerSpec
-from bicross.encoding.tokenizer import TextTokenizer, check_texts, load_tokenizer
+from bicross.encoding.tokenizer import TextTokenizer, check_texts
+from bicross.encoding.tokenizer_files import load_tokenizer
 from bicross.errors import InputError, InputTypeError
 
 TEXTS = ["", " ", "the cat", "the cat sits on the mat. " * 30, "zebra 中 xyz", "w" * 300]

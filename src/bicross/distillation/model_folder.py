@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 
-from bicross.encoding.saving import write_json
+from bicross.encoding.files import write_json
 
 _IDENTITY = "torch.nn.modules.linear.Identity"
 

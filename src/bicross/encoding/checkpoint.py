@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bicross.encoding.families import PROJECTIONS, ZEMBED_SUFFIX, ZEMBED_TRANSFORMER
 from bicross.encoding.specs import (
     POOLING_MODES,
     BiCheckpoint,
-    CrossCheckpoint,
     DenseSpec,
     NormalizeSpec,
     PoolingSpec,
@@ -33,8 +34,6 @@ _LEGACY_POOLING = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
-STAGE1_SCALE = "candidates"
-"""How a trained cross-encoder's scores were matched with the first stage's: see `bicross.ranking.weighted_sum`."""
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
@@ -105,8 +104,10 @@ def _read_bi_checkpoint(folder: Path) -> BiCheckpoint:
             heads: tuple[DenseSpec | NormalizeSpec, ...] = (NormalizeSpec(),) if config.get("normalize", True) else ()
             query = document = TowerSpec(StaticSpec(folder), None, heads)
         else:
-            note = f"{str(folder)!r} has no modules.json: mean pooling is used, without normalisation"
-            query = document = TowerSpec(read_transformer(folder), PoolingSpec())
+            # A decoder's last token is the only one that has seen the whole text.
+            pooling = PoolingSpec(("lasttoken" if generates(config) else "mean",))
+            note = f"{str(folder)!r} has no modules.json: {pooling.modes[0]} pooling is used, without normalisation"
+            query = document = TowerSpec(read_transformer(folder), pooling)
     else:
         raise CheckpointError(
             f"A bi-encoder's folder needs modules.json or config.json, got neither in {str(folder)!r}. "
@@ -120,49 +121,16 @@ def _read_bi_checkpoint(folder: Path) -> BiCheckpoint:
         default_prompt_name=settings.get("default_prompt_name"),
         similarity=settings.get("similarity_fn_name") or "cosine",
         note=note,
+        projections=_projections(document),
     )
 
 
-def read_cross_checkpoint(folder: Path) -> CrossCheckpoint:
-    """Describe a cross-encoder's folder.
-
-    Raises:
-        CheckpointError: A file is missing or broken, or a module isn't known.
-    """
-    with understood(folder):
-        return _read_cross_checkpoint(folder)
-
-
-def _read_cross_checkpoint(folder: Path) -> CrossCheckpoint:
-    if (folder / "modules.json").is_file():
-        for module in read_json(folder / "modules.json"):
-            if (kind := class_name(module)) == "Pooling":
-                raise CheckpointError(
-                    f"A cross-encoder scores pairs, got a bi-encoder in {str(folder)!r}. Name a cross-encoder, or make "
-                    "one from it: bicross train-reranker."
-                )
-            if kind != "Transformer":
-                raise unknown_module(module["type"], folder, "Transformer")
-    config = read_json(folder / "config.json")
-    settings = optional_json(folder / "config_sentence_transformers.json")
-    own = config.get("sentence_transformers") or {}
-    activation = (
-        settings.get("activation_fn") or own.get("activation_fn") or config.get("sbert_ce_default_activation_function")
-    )
-    extras = optional_json(folder / "bicross.json")
-    weight, scale = float(extras.get("stage1_weight", 0.0)), extras.get("stage1_scale", STAGE1_SCALE)
-    if not 0.0 <= weight <= 1.0 or scale != STAGE1_SCALE:
-        raise CheckpointError(
-            f"bicross.json must hold a stage1_weight from 0 to 1 and the stage1_scale {STAGE1_SCALE!r}, got "
-            f"{weight!r} and {scale!r} in {str(folder)!r}."
-        )
-    return CrossCheckpoint(
-        encoder=read_transformer(folder),
-        activation=activation,
-        prompts={str(name): str(text or "") for name, text in (settings.get("prompts") or {}).items()},
-        default_prompt_name=settings.get("default_prompt_name"),
-        extras=extras,
-    )
+def _projections(tower: TowerSpec) -> Path | None:
+    """The learned matrices that shorten a tower's vectors; the path stays where the file is missing but needed."""
+    path = tower.encoder.folder / PROJECTIONS
+    needed = isinstance(tower.encoder, TransformerSpec) and bool(tower.encoder.suffix)
+    needed = needed or bool(optional_json(tower.encoder.folder / "bicross.json").get("projections"))
+    return path if needed or path.is_file() else None
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -183,6 +151,17 @@ def weight_files(folder: Path) -> list[Path]:
     raise CheckpointError(f"A model folder needs a *.safetensors file, got none in {str(folder)!r}. Fetch it again.")
 
 
+def generates(config: Mapping[str, Any]) -> bool:
+    """Whether a config.json is of a model that writes text, and so reads it from left to right."""
+    return any(str(name).endswith("ForCausalLM") for name in config.get("architectures") or ())
+
+
+def is_decoder(folder: Path) -> bool:
+    """Whether a transformer is built as those that write text are; some of them read in both directions."""
+    config = optional_json(folder / "config.json")
+    return generates(config) or "num_key_value_heads" in config
+
+
 def class_name(module: Mapping[str, Any]) -> str:
     """The class of a module of sentence-transformers.
 
@@ -190,6 +169,8 @@ def class_name(module: Mapping[str, Any]) -> str:
         CheckpointError: It is somebody else's.
     """
     kind = str(module["type"])
+    if kind == ZEMBED_TRANSFORMER:
+        return kind
     if not kind.startswith("sentence_transformers."):
         raise unknown_module(kind, Path(str(module.get("path", ""))), "sentence-transformers' own modules")
     return kind.rsplit(".", 1)[-1]
@@ -242,6 +223,8 @@ def _tower(modules: Sequence[tuple[str, Path]], folder: Path) -> TowerSpec:
     for kind, path in modules:
         if kind == "Transformer" and encoder is None:
             encoder = read_transformer(path)
+        elif kind == ZEMBED_TRANSFORMER and encoder is None:
+            encoder = replace(read_transformer(path), suffix=ZEMBED_SUFFIX)
         elif kind == "StaticEmbedding" and encoder is None:
             encoder = StaticSpec(path)
         elif kind == "Pooling" and pooling is None and not heads:
@@ -255,6 +238,11 @@ def _tower(modules: Sequence[tuple[str, Path]], folder: Path) -> TowerSpec:
             raise unknown_module(kind, path, known)
     if encoder is None:
         raise CheckpointError(f"A tower needs a Transformer or a StaticEmbedding, got none in {str(folder)!r}.")
+    if isinstance(encoder, TransformerSpec) and encoder.suffix and (pooling is None or pooling.modes != ("lasttoken",)):
+        raise CheckpointError(
+            f"A model whose texts end in {encoder.suffix!r} must pool its last token, got "
+            f"{None if pooling is None else pooling.modes} in {str(folder)!r}. Fetch the model again."
+        )
     if isinstance(encoder, TransformerSpec) and pooling is None:
         raise CheckpointError(f"A Transformer needs a Pooling module behind it, got none in {str(folder)!r}.")
     return TowerSpec(encoder, pooling, tuple(heads))
@@ -262,10 +250,15 @@ def _tower(modules: Sequence[tuple[str, Path]], folder: Path) -> TowerSpec:
 
 def read_transformer(folder: Path) -> TransformerSpec:
     """A transformer's folder, with the settings that sentence-transformers keeps beside it."""
-    names = ("sentence_bert_config.json", "sentence_roberta_config.json", "sentence_distilbert_config.json")
-    settings = next((optional_json(folder / name) for name in names if (folder / name).is_file()), {})
+    settings = transformer_settings(folder)
     limit = settings.get("max_seq_length")
     return TransformerSpec(folder, None if limit is None else int(limit), bool(settings.get("do_lower_case", False)))
+
+
+def transformer_settings(folder: Path) -> dict[str, Any]:
+    """What sentence-transformers keeps beside a transformer; empty where there is nothing."""
+    names = ("sentence_bert_config.json", "sentence_roberta_config.json", "sentence_distilbert_config.json")
+    return next((optional_json(folder / name) for name in names if (folder / name).is_file()), {})
 
 
 def _read_pooling(folder: Path) -> PoolingSpec:

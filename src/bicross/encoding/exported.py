@@ -12,7 +12,8 @@ from pathlib import Path
 from bicross.encoding.backends import graphs
 from bicross.encoding.backends.choosing import Choice
 from bicross.encoding.backends.graphs import Graph
-from bicross.encoding.checkpoint import read_bi_checkpoint, read_cross_checkpoint
+from bicross.encoding.checkpoint import read_bi_checkpoint
+from bicross.encoding.cross_checkpoint import read_cross_checkpoint
 from bicross.encoding.fingerprint import RECORD
 from bicross.encoding.loading import LoadOptions
 from bicross.encoding.locate import Kind, locate

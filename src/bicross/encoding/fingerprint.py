@@ -9,6 +9,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bicross.encoding.checkpoint import read_json, weight_files
-from bicross.encoding.specs import DenseSpec, StaticSpec, TowerSpec
+from bicross.encoding.specs import DenseSpec, PairTemplate, ScorerSpec, StaticSpec, TowerSpec
 from bicross.encoding.static import static_table
 from bicross.errors import CheckpointError
 
@@ -30,6 +31,7 @@ _WITHOUT_EFFECT = {
     "torch_dtype",
     "architectures",
     "use_cache",
+    "auto_map",  # names code that isn't run
     "sentence_transformers",
     "sbert_ce_default_activation_function",  # the activation, which is hashed apart
 }
@@ -52,6 +54,20 @@ def tower_digest(spec: TowerSpec, tokenizer_state: str) -> str:
     ]
     pooling = [spec.pooling.modes, spec.pooling.include_prompt] if spec.pooling else None
     return digest("static" if static else "transformer", encoder, tokenizer_state, pooling, heads)
+
+
+def scorer_digest(spec: ScorerSpec, template: PairTemplate | None) -> str:
+    """Everything in a scorer but its tokenizer, prompt and activation.
+
+    Args:
+        spec: Its transformer, and the tokens whose logits are the score.
+        template: What pairs are framed with.
+    """
+    encoder = encoder_digest(spec.encoder.folder)
+    if spec.answer is None and template is None:
+        return encoder
+    answer = None if spec.answer is None else [spec.answer.true_id, spec.answer.false_id]
+    return digest(encoder, answer, None if template is None else asdict(template))
 
 
 def encoder_digest(folder: Path) -> str:

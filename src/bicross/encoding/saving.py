@@ -5,8 +5,6 @@ Weights and tokenizer are copied as files: saving changes no number.
 
 from __future__ import annotations
 
-import json
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,8 +12,10 @@ from typing import Any
 
 from safetensors.numpy import save_file
 
-from bicross.encoding.checkpoint import read_json
+from bicross.encoding.checkpoint import is_decoder, read_json
+from bicross.encoding.files import copy_files, make_empty, write_json
 from bicross.encoding.prompts import Role
+from bicross.encoding.saving_decoders import write_decoder
 from bicross.encoding.specs import (
     POOLING_MODES,
     BiCheckpoint,
@@ -27,7 +27,7 @@ from bicross.encoding.specs import (
     TransformerSpec,
 )
 from bicross.encoding.static import static_table
-from bicross.errors import ConfigurationError
+from bicross.encoding.tokenizer_files import chat_tokenizer, read_tokenizer
 
 _MODULES = "sentence_transformers.models."
 _WEIGHT_FILES = ("*.safetensors", "model.safetensors.index.json")
@@ -75,6 +75,8 @@ def save_bi_checkpoint(
     else:
         modules = _write_tower(checkpoint.document, folder, limits["document"], weights)
         _write_modules(folder, modules, checkpoint)
+        if checkpoint.projections is not None:
+            write_json(folder / "bicross.json", {"projections": True})
     return folder
 
 
@@ -86,9 +88,12 @@ def save_cross_checkpoint(checkpoint: CrossCheckpoint, folder: Path, max_length:
     if checkpoint.activation:
         config["sentence_transformers"] = {"activation_fn": checkpoint.activation}
     write_json(folder / "config.json", config)
-    if checkpoint.prompts:
+    if checkpoint.scorer.answer is not None or checkpoint.scorer.template is not None:
+        write_decoder(checkpoint.scorer, folder, max_length)
+    if checkpoint.prompts or checkpoint.scorer.answer is not None:
         settings = {"prompts": dict(checkpoint.prompts), "default_prompt_name": checkpoint.default_prompt_name}
-        write_json(folder / "config_sentence_transformers.json", settings | {"activation_fn": checkpoint.activation})
+        settings |= {"activation_fn": checkpoint.activation, "model_type": "CrossEncoder", "__version__": {}}
+        write_json(folder / "config_sentence_transformers.json", settings)
     if checkpoint.extras:
         write_json(folder / "bicross.json", dict(checkpoint.extras))
     return folder
@@ -104,24 +109,6 @@ def push(save: Callable[[Path], Path], repository: str, token: str | None, priva
         address = str(api.create_repo(repository, private=private, exist_ok=True))
         api.upload_folder(repo_id=repository, folder_path=folder)
     return address
-
-
-def make_empty(folder: Path) -> None:
-    """Create a folder that nothing is in.
-
-    Raises:
-        ConfigurationError: It holds files already.
-    """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigurationError(
-            f"A model is saved into a new or empty folder, got {str(folder)!r}, which isn't empty."
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file for people to read."""
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _write_modules(folder: Path, modules: list[Module], checkpoint: BiCheckpoint) -> None:
@@ -146,7 +133,7 @@ def _write_tower(tower: TowerSpec, folder: Path, max_length: int, weights: bool)
     if isinstance(tower.encoder, StaticSpec):
         # One table, since sentence-transformers may not know how model2vec folds its parts.
         save_file({"embedding.weight": static_table(tower.encoder.folder)}, folder / "model.safetensors")
-        _copy(tower.encoder.folder, folder, ("tokenizer.json",))
+        copy_files(tower.encoder.folder, folder, ("tokenizer.json",))
         modules.append(("StaticEmbedding", ""))
     else:
         _copy_transformer(tower.encoder, folder, max_length, weights)
@@ -162,7 +149,7 @@ def _write_tower(tower: TowerSpec, folder: Path, max_length: int, weights: bool)
         modules.append((kind, path))
         (folder / path).mkdir()
         if isinstance(head, DenseSpec):
-            _copy(head.folder, folder / path, ("config.json", "*.safetensors"))
+            copy_files(head.folder, folder / path, ("config.json", "*.safetensors"))
     return modules
 
 
@@ -177,20 +164,20 @@ def _pooling(pooling: PoolingSpec, folder: Path) -> dict[str, Any]:
 
 
 def _copy_transformer(spec: TransformerSpec, folder: Path, max_length: int, weights: bool = True) -> None:
-    _copy(spec.folder, folder, (*(_WEIGHT_FILES if weights else ()), *_TOKENIZER_FILES))
-    if not (folder / "tokenizer.json").is_file():
-        from transformers import AutoTokenizer
-
-        AutoTokenizer.from_pretrained(spec.folder, local_files_only=True).save_pretrained(folder)
-    # Without it, transformers computes in the data type that the weights are stored in.
-    config = {key: value for key, value in read_json(spec.folder / "config.json").items() if key != "torch_dtype"}
-    write_json(folder / "config.json", config | {"dtype": "float32"})
+    copy_files(spec.folder, folder, (*(_WEIGHT_FILES if weights else ()), *_TOKENIZER_FILES))
+    if spec.suffix:
+        # Readers without our recipe append the suffix as they append any special token.
+        read_tokenizer(spec)[0].save(str(folder / "tokenizer.json"))
+    elif not (folder / "tokenizer.json").is_file():
+        chat_tokenizer(spec.folder).save_pretrained(folder)
+    config = read_json(spec.folder / "config.json")
+    config = {key: value for key, value in config.items() if key not in ("torch_dtype", "auto_map")}
+    if is_decoder(spec.folder):
+        # Billions of weights: readers compute in what they are stored in, as the publisher meant it.
+        config["dtype"] = config.get("dtype") or read_json(spec.folder / "config.json").get("torch_dtype", "float32")
+    else:
+        # Without it, transformers computes in the data type that the weights are stored in.
+        config["dtype"] = "float32"
+    write_json(folder / "config.json", config)
     settings = {"max_seq_length": max_length, "do_lower_case": spec.lower_case}
     write_json(folder / "sentence_bert_config.json", settings)
-
-
-def _copy(source: Path, target: Path, patterns: tuple[str, ...]) -> None:
-    for pattern in patterns:
-        for path in source.glob(pattern):
-            if path.is_file():
-                shutil.copyfile(path, target / path.name)

@@ -17,11 +17,15 @@ from bicross.encoding.backends.graph import GraphClassifier
 from bicross.encoding.backends.protocol import ClassifierModel
 from bicross.encoding.batching import distinct, pad, slabs
 from bicross.encoding.counting import Counts
+from bicross.encoding.families import temperature
+from bicross.encoding.framing import Framing
 from bicross.encoding.hardware import usable_cores
 from bicross.encoding.loading import Files, Lease, LoadOptions, check_unchanged, first_possible, share
 from bicross.encoding.scheduling import scheduler_of
-from bicross.encoding.specs import TowerSpec, TransformerSpec
-from bicross.encoding.tokenizer import Ids, TextTokenizer, load_tokenizer
+from bicross.encoding.specs import ScorerSpec, TowerSpec
+from bicross.encoding.templates import read_template
+from bicross.encoding.tokenizer import PairRow, TextTokenizer
+from bicross.encoding.tokenizer_files import load_tokenizer
 from bicross.encoding.towers import files_of, possible_choices
 from bicross.encoding.workers import POOLED_TEXTS, Remote
 from bicross.errors import CheckpointError
@@ -32,55 +36,67 @@ from bicross.types import Floats
 
 @dataclass(frozen=True)
 class Classifier:
-    """A tokenizer and the model behind it."""
+    """How pairs are framed, and the model behind it.
 
-    tokenizer: TextTokenizer
+    Attributes:
+        framing: Pairs to token ids.
+        model: Token ids to logits.
+        files: What it was loaded from.
+        precision_class: The precisions that share a fingerprint with it.
+        temperature: What a logit is divided by before a sigmoid makes a probability of it.
+    """
+
+    framing: Framing
     model: ClassifierModel
     files: Files
     precision_class: str
+    temperature: float = 1.0
+
+    @property
+    def tokenizer(self) -> TextTokenizer:
+        """The tokens that pairs are made of."""
+        return self.framing.tokenizer
 
 
-def load_classifier(spec: TransformerSpec, options: LoadOptions) -> Lease[Classifier]:
+def load_classifier(spec: ScorerSpec, options: LoadOptions) -> Lease[Classifier]:
     """A share in a classifier; loaded where nobody has loaded it with these options.
 
     Raises:
         CheckpointError: The folder is damaged, unsafe, incomplete, or no classifier.
     """
-    files = files_of(TowerSpec(spec))
+    files = files_of(TowerSpec(spec.encoder))
 
     def load() -> Classifier:
-        choices = possible_choices("cross-encoder", TowerSpec(spec), options)
+        choices = possible_choices("cross-encoder", TowerSpec(spec.encoder), options)
         return first_possible(choices, lambda choice: _load(spec, options, choice, files))
 
     return share(("classifier", spec, options, files), load)
 
 
-def _load(spec: TransformerSpec, options: LoadOptions, choice: Choice, files: Files) -> Classifier:
+def _load(spec: ScorerSpec, options: LoadOptions, choice: Choice, files: Files) -> Classifier:
     if choice.backend != "torch":
-        graph = graphs.obtain("cross-encoder", TowerSpec(spec), choice)
+        if spec.answer is not None or spec.template is not None:
+            raise graphs.only_torch(spec.encoder.folder, choice)
+        graph = graphs.obtain("cross-encoder", TowerSpec(spec.encoder), choice)
         model = GraphClassifier(graph, threads=options.threads or usable_cores())
-        return Classifier(graph.tokenizer(spec), model, files, graph.precision_class)
-    from bicross.encoding.backends.torch import TorchClassifier
+        return Classifier(Framing(graph.tokenizer(spec.encoder)), model, files, graph.precision_class)
+    from bicross.encoding.backends.decoder import load_scorer
 
-    classifier = TorchClassifier(spec, **options.for_torch(choice.precision))
-    tokenizer = load_tokenizer(spec, classifier.positions, options.trust_remote_code)
-    return Classifier(tokenizer, classifier, files, options.precision_class)
+    template = read_template(spec, options.trust_remote_code)
+    scorer = load_scorer(spec, **options.for_torch(choice.precision))
+    tokenizer = load_tokenizer(spec.encoder, scorer.positions, options.trust_remote_code)
+    framing = Framing(tokenizer, template)
+    return Classifier(framing, scorer, files, options.precision_class, temperature(spec, template))
 
 
-def score_ids(
-    classifier: Classifier,
-    pairs: Sequence[tuple[Ids, Ids]],
-    counts: Counts,
-    batch_tokens: int | None,
-    advance: Advance,
+def score_rows(
+    classifier: Classifier, rows: Sequence[PairRow], batch_tokens: int | None, advance: Advance
 ) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Logits of pairs of unframed token ids, and which pairs were cut. **Shape:** (pairs, labels), (pairs,)."""
+    """Logits of framed pairs, and which pairs were cut. **Shape:** (pairs, labels), (pairs,)."""
     tokenizer, model = classifier.tokenizer, classifier.model
-    rows = [tokenizer.frame_pair(first, second) for first, second in pairs]
-    counts.add((ids for pair in pairs for ids in pair), tokenizer)
     logits = np.empty((len(rows), model.labels), dtype=np.float32)
 
-    def compute(batch: list[tuple[Ids, Ids, bool]]) -> Floats:
+    def compute(batch: list[PairRow]) -> Floats:
         ids, mask = pad([ids for ids, _, _ in batch], tokenizer.pad_id, model.padded)
         types = pad([types for _, types, _ in batch], 0, model.padded)[0] if tokenizer.type_ids else None
         return model.logits(ids, mask, types)
@@ -103,7 +119,7 @@ def score_texts(
     counts: Counts,
     batch_tokens: int | None,
     show_progress: bool | None,
-    spec: TransformerSpec,
+    spec: ScorerSpec,
     remote: Remote | None = None,
 ) -> tuple[Floats, npt.NDArray[np.bool_]]:
     """Logits of pairs of texts, and which pairs were cut. **Shape:** (pairs, labels), (pairs,).
@@ -134,10 +150,16 @@ def score_texts(
                 advance(len(part))
         else:
             parts = [order[span] for span in slabs([sizes[i] for i in order])]
-            tokenised = ((part, _pair_ids(classifier.tokenizer, [pairs[i] for i in part], head)) for part in parts)
-            for part, ids in ahead(tokenised) if len(parts) > 1 else tokenised:
-                logits[part], cut[part] = score_ids(classifier, ids, counts, batch_tokens, advance)
+            framed = ((part, _framed(classifier, [pairs[i] for i in part], head)) for part in parts)
+            for part, (rows, found_counts) in ahead(framed) if len(parts) > 1 else framed:
+                logits[part], cut[part] = score_rows(classifier, rows, batch_tokens, advance)
+                counts.include(found_counts)
     return logits[source], cut[source]
+
+
+def _framed(classifier: Classifier, pairs: Sequence[tuple[str, str]], head: str) -> tuple[list[PairRow], Counts]:
+    counts = Counts()
+    return classifier.framing.rows(pairs, head, counts), counts
 
 
 class _Scored(NamedTuple):
@@ -149,7 +171,7 @@ class _Scored(NamedTuple):
 
 
 def _in_worker(
-    spec: TransformerSpec,
+    spec: ScorerSpec,
     options: LoadOptions,
     files: Files,
     pairs: Sequence[tuple[str, str]],
@@ -159,23 +181,10 @@ def _in_worker(
     """A part of another process's job."""
     classifier = _lease(spec, replace(options, device=workers.own_device())).get()
     check_unchanged(files, classifier.files)
-    counts = Counts()
-    ids = _pair_ids(classifier.tokenizer, pairs, head)
-    return _Scored(*score_ids(classifier, ids, counts, batch_tokens, lambda _: None), counts)
+    rows, counts = _framed(classifier, pairs, head)
+    return _Scored(*score_rows(classifier, rows, batch_tokens, lambda _: None), counts)
 
 
 @lru_cache(maxsize=8)
-def _lease(spec: TransformerSpec, options: LoadOptions) -> Lease[Classifier]:
+def _lease(spec: ScorerSpec, options: LoadOptions) -> Lease[Classifier]:
     return load_classifier(spec, options)
-
-
-def _pair_ids(tokenizer: TextTokenizer, pairs: Sequence[tuple[str, str]], head: str) -> list[tuple[Ids, Ids]]:
-    """Token ids of pairs; a query, or a text, of many pairs is tokenised once."""
-    queries = _unique_ids(tokenizer, [head + query for query, _ in pairs])
-    texts = _unique_ids(tokenizer, [text for _, text in pairs])
-    return [(queries[head + query], texts[text]) for query, text in pairs]
-
-
-def _unique_ids(tokenizer: TextTokenizer, texts: Sequence[str]) -> dict[str, Ids]:
-    unique = list(dict.fromkeys(texts))
-    return dict(zip(unique, tokenizer.ids(unique), strict=True))

@@ -17,7 +17,8 @@ from bicross.encoding.fingerprint import digest, encoder_digest, weights_digest
 from bicross.encoding.loading import Files, Lease, LoadOptions, check_unchanged, folder_state, share
 from bicross.encoding.scheduling import scheduler_of
 from bicross.encoding.specs import SpladeSpec, TokenWeightsSpec, TransformerSpec
-from bicross.encoding.tokenizer import Ids, TextTokenizer, load_tokenizer
+from bicross.encoding.tokenizer import Ids, TextTokenizer
+from bicross.encoding.tokenizer_files import load_tokenizer
 from bicross.errors import CheckpointError
 from bicross.progress import progress
 from bicross.types import Floats, SparseVector

@@ -10,20 +10,20 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bicross.encoding.specs import TransformerSpec
 from bicross.errors import CheckpointError, InputError, InputTypeError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 Ids = npt.NDArray[np.int32]
-_UNLIMITED = 1_000_000
+PairRow = tuple[Ids, Ids, bool]
+"""A framed pair: its token ids, their segment ids, and whether any were cut. **Shape:** (tokens,) each."""
+UNLIMITED = 1_000_000
 
 
 def check_texts(texts: Any, what: str = "text") -> list[str]:
@@ -107,7 +107,7 @@ class TextTokenizer:
         self._backend = Tokenizer.from_str(backend.to_str())
         self._backend.no_truncation()
         self._backend.no_padding()
-        self.max_length = max_length or _UNLIMITED
+        self.max_length = max_length or UNLIMITED
         self.pad_id = pad_id
         self.type_ids = type_ids
         self._cut_left = cut_left
@@ -162,13 +162,13 @@ class TextTokenizer:
         before, after = self.single.before, self.single.after
         return np.concatenate([np.array(before, np.int32), kept, np.array(after, np.int32)]), len(ids) > limit
 
-    def frame_pair(self, first: Ids, second: Ids) -> tuple[Ids, Ids, bool]:
+    def frame_pair(self, first: Ids, second: Ids) -> PairRow:
         """Cut and frame a pair; its segment ids; whether any were cut.
 
         The longer text is cut first, as `tokenizers` does under "longest_first".
         """
         limit = max(self.max_length - len(self.pair), 0)
-        room_first, room_second = _longest_first(len(first), len(second), limit)
+        room_first, room_second = longest_first(len(first), len(second), limit)
         cut = room_first < len(first) or room_second < len(second)
         first, second = self._cut(first, room_first), self._cut(second, room_second)
         parts = [self.pair.before, first, self.pair.between, second, self.pair.after]
@@ -222,119 +222,6 @@ class TextTokenizer:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class TokenizerSettings:
-    """What a tokenizer's file doesn't hold.
-
-    Attributes:
-        model_max_length: Longest input in tokens, by the tokenizer's own files.
-        pad_id: Id that fills short rows.
-        type_ids: Whether the model wants segment ids.
-        cut_left: Whether over-long texts lose their beginning.
-    """
-
-    model_max_length: int
-    pad_id: int
-    type_ids: bool
-    cut_left: bool
-
-
-def load_tokenizer(
-    spec: TransformerSpec, positions: int | None, trust_remote_code: bool = False, *, special: bool = True
-) -> TextTokenizer:
-    """The tokenizer of a transformer's folder.
-
-    Args:
-        spec: The folder and its settings.
-        positions: The longest input that the model has positions for, or None.
-        trust_remote_code: Whether the folder's own code may run.
-        special: Whether texts are framed by special tokens.
-
-    Raises:
-        CheckpointError: There is none, or it can't be converted.
-    """
-    backend, settings = read_tokenizer(spec, trust_remote_code)
-    return build_tokenizer(backend, settings, spec, positions, special=special)
-
-
-def build_tokenizer(
-    backend: Tokenizer,
-    settings: TokenizerSettings,
-    spec: TransformerSpec,
-    positions: int | None,
-    *,
-    special: bool = True,
-) -> TextTokenizer:
-    """A tokenizer with the limit that the checkpoint, the tokenizer's files and the model's positions allow."""
-    limits = [limit for limit in (spec.max_length or settings.model_max_length, positions) if limit]
-    return TextTokenizer(
-        backend,
-        max_length=min([*limits, _UNLIMITED]),
-        pad_id=settings.pad_id,
-        type_ids=settings.type_ids,
-        special=special,
-        cut_left=settings.cut_left,
-    )
-
-
-def read_tokenizer(spec: TransformerSpec, trust_remote_code: bool = False) -> tuple[Tokenizer, TokenizerSettings]:
-    """What transformers makes of a folder's tokenizer files, which are of many kinds.
-
-    Raises:
-        CheckpointError: There are none, or they can't be converted.
-    """
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            spec.folder, local_files_only=True, trust_remote_code=trust_remote_code, use_fast=True
-        )
-        backend = tokenizer.backend_tokenizer
-    except (OSError, ValueError, ImportError, AttributeError, KeyError) as error:
-        raise CheckpointError(
-            f"A model folder needs a tokenizer that converts to tokenizer.json, got in {str(spec.folder)!r}: {error}"
-        ) from error
-    if spec.lower_case:
-        _lower_case(backend)
-    pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else (tokenizer.eos_token_id or 0)
-    return backend, TokenizerSettings(
-        min(tokenizer.model_max_length, _UNLIMITED),
-        pad_id,
-        "token_type_ids" in tokenizer.model_input_names,
-        tokenizer.truncation_side == "left",
-    )
-
-
-def read_tokenizer_file(path: Path) -> Tokenizer:
-    """A tokenizer.json.
-
-    Raises:
-        CheckpointError: It is missing or broken.
-    """
-    from tokenizers import Tokenizer
-
-    try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:  # tokenizers raises bare Exception
-        raise CheckpointError(f"{str(path.parent)!r} needs a valid {path.name}, got: {error}") from error
-
-
-def load_static_tokenizer(folder: Path) -> TextTokenizer:
-    """The tokenizer of a table of token vectors: no special tokens, no limit.
-
-    Raises:
-        CheckpointError: There is no tokenizer.json, or it is broken.
-    """
-    return TextTokenizer(read_tokenizer_file(folder / "tokenizer.json"), max_length=None, special=False)
-
-
-def _lower_case(backend: Tokenizer) -> None:
-    from tokenizers.normalizers import Lowercase, Sequence
-
-    current = backend.normalizer
-    backend.normalizer = Sequence([Lowercase()] if current is None else [Lowercase(), current])
-
-
 def _find(ids: Sequence[int], part: Sequence[int]) -> int:
     for start in range(len(ids) - len(part) + 1):
         if list(ids[start : start + len(part)]) == list(part):
@@ -342,10 +229,10 @@ def _find(ids: Sequence[int], part: Sequence[int]) -> int:
     raise CheckpointError("A tokenizer must frame a text without changing its tokens; this one's template does.")
 
 
-def _longest_first(first: int, second: int, limit: int) -> tuple[int, int]:
+def longest_first(first: int, second: int, limit: int) -> tuple[int, int]:
     """How much of each text is kept.
 
-    >>> _longest_first(10, 300, 253), _longest_first(300, 300, 253)
+    >>> longest_first(10, 300, 253), longest_first(300, 300, 253)
     ((10, 243), (126, 127))
     """
     if first + second <= limit:

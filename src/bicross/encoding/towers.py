@@ -14,7 +14,8 @@ from bicross.encoding.hardware import usable_cores
 from bicross.encoding.loading import Files, Lease, LoadOptions, first_possible, folder_state, share
 from bicross.encoding.locate import Kind
 from bicross.encoding.specs import DenseSpec, StaticSpec, TowerSpec
-from bicross.encoding.tokenizer import TextTokenizer, load_static_tokenizer, load_tokenizer
+from bicross.encoding.tokenizer import TextTokenizer
+from bicross.encoding.tokenizer_files import load_static_tokenizer, load_tokenizer
 from bicross.errors import MissingExtraError
 
 

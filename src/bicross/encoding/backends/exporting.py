@@ -25,7 +25,7 @@ from bicross.encoding.backends.torch import load_transformer, max_positions
 from bicross.encoding.fingerprint import RECORD
 from bicross.encoding.locate import Kind
 from bicross.encoding.specs import TowerSpec, TransformerSpec
-from bicross.encoding.tokenizer import read_tokenizer
+from bicross.encoding.tokenizer_files import read_tokenizer
 from bicross.errors import CheckpointError, ConfigurationError
 
 logger = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ def _write(
     backend.save(str(work / "tokenizer.json"))
     # Eager attention: the optimisers know its pattern, not that of torch's fused kernel.
     eager = {"attn_implementation": "eager"}
-    model = load_transformer(encoder, _CLASSES[kind], "cpu", "float32", eager, trust_remote_code)
+    model, _ = load_transformer(encoder, _CLASSES[kind], "cpu", "float32", eager, trust_remote_code)
     record = graphs.new_record(kind, spec, choice, settings) | {
         "positions": max_positions(model.config),
         "made_with": {name: version(name) for name in ("torch", "transformers")},

@@ -21,11 +21,12 @@ from bicross.encoding import hardware
 from bicross.encoding.backends import onnx, openvino
 from bicross.encoding.backends.choosing import Choice
 from bicross.encoding.backends.protocol import Runner
-from bicross.encoding.checkpoint import read_json
+from bicross.encoding.checkpoint import is_decoder, read_json
 from bicross.encoding.fingerprint import GRAPHS, RECORD, digest, encoder_digest, recorded_encoder, tower_digest
 from bicross.encoding.locate import Kind, user_cache
 from bicross.encoding.specs import TowerSpec, TransformerSpec
-from bicross.encoding.tokenizer import TextTokenizer, TokenizerSettings, build_tokenizer, read_tokenizer_file
+from bicross.encoding.tokenizer import TextTokenizer
+from bicross.encoding.tokenizer_files import TokenizerSettings, build_tokenizer, read_tokenizer_file
 from bicross.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
@@ -120,6 +121,8 @@ def obtain(kind: Kind, spec: TowerSpec, choice: Choice, *, trust_remote_code: bo
     if graph is not None:
         return graph
     folder = _transformer(spec).folder
+    if is_decoder(folder):
+        raise only_torch(folder, choice)
     if recorded_encoder(folder) is not None or find_spec("torch") is None:
         there = sorted(path.parent.name for path in folder.glob(f"{GRAPHS}/*/{RECORD}"))
         raise CheckpointError(
@@ -132,6 +135,14 @@ def obtain(kind: Kind, spec: TowerSpec, choice: Choice, *, trust_remote_code: bo
     from bicross.encoding.backends.exporting import export
 
     return export(kind, spec, choice, cached(key_of(kind, spec), choice), trust_remote_code=trust_remote_code)
+
+
+def only_torch(folder: Path, choice: Choice) -> CheckpointError:
+    """The error for a model that no graph is made of."""
+    return CheckpointError(
+        f"A decoder, or a model whose pairs are framed by a template, is computed by torch alone, got "
+        f"backend={choice.backend!r} for {str(folder)!r}. Use backend='torch'."
+    )
 
 
 def beside(spec: TowerSpec, choice: Choice) -> Path:

@@ -33,10 +33,11 @@ class TorchMaskedLM:
         model_options: Mapping[str, Any],
         trust_remote_code: bool = False,
     ) -> None:
-        self.device = device
         self._spec = spec
         kind = "AutoModelForMaskedLM"
-        self._model = load_transformer(spec.encoder, kind, device, precision, model_options, trust_remote_code)
+        self._model, self.device = load_transformer(
+            spec.encoder, kind, device, precision, model_options, trust_remote_code
+        )
         self.positions = max_positions(self._model.config)
         self.vocabulary = int(self._model.config.vocab_size)
 

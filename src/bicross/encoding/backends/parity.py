@@ -16,7 +16,7 @@ from bicross.encoding.backends.protocol import ClassifierModel, TowerModel
 from bicross.encoding.backends.torch import TorchClassifier, TorchTower
 from bicross.encoding.batching import pad, plan_batches
 from bicross.encoding.locate import Kind
-from bicross.encoding.specs import TowerSpec, TransformerSpec
+from bicross.encoding.specs import ScorerSpec, TowerSpec, TransformerSpec
 from bicross.encoding.tokenizer import TextTokenizer
 from bicross.errors import CheckpointError
 from bicross.types import Floats
@@ -85,7 +85,7 @@ def measure(kind: Kind, spec: TowerSpec, graph: Graph, trust_remote_code: bool) 
         return Parity({"samples": len(rows), "worst_cosine": _worst_cosine(ours, expected)})
     pairs = [tokenizer.frame_pair(contents[5 + i % 3], ids) for i, ids in enumerate(contents)]
     classifier = TorchClassifier(
-        encoder, device="cpu", precision="float32", model_options={}, trust_remote_code=trust_remote_code
+        ScorerSpec(encoder), device="cpu", precision="float32", model_options={}, trust_remote_code=trust_remote_code
     )
     expected = _logits(classifier, tokenizer, pairs)
     ours = _logits(GraphClassifier(graph, threads=threads), tokenizer, pairs)

@@ -16,9 +16,18 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from bicross.encoding.backends.protocol import Tokens
+from bicross.encoding.backends.quantization import quantization_config
 from bicross.encoding.checkpoint import weight_files
 from bicross.encoding.pooling import pool
-from bicross.encoding.specs import DenseSpec, NormalizeSpec, PoolingSpec, StaticSpec, TowerSpec, TransformerSpec
+from bicross.encoding.specs import (
+    DenseSpec,
+    NormalizeSpec,
+    PoolingSpec,
+    ScorerSpec,
+    StaticSpec,
+    TowerSpec,
+    TransformerSpec,
+)
 from bicross.encoding.static import static_table
 from bicross.errors import CheckpointError, ConfigurationError
 from bicross.types import Floats
@@ -56,7 +65,9 @@ def pick_precision(precision: str, device: str) -> str:
     return "bfloat16" if fast else "float32"
 
 
-class _TorchModel:
+class TorchModel:
+    """What the models of this backend share."""
+
     backend = "torch"
 
     def padded(self, length: int) -> int:
@@ -64,7 +75,7 @@ class _TorchModel:
         return length
 
 
-class TorchTower(_TorchModel):
+class TorchTower(TorchModel):
     """Token ids in, vectors out.
 
     Args:
@@ -92,12 +103,12 @@ class TorchTower(_TorchModel):
             self._table = torch.from_numpy(static_table(spec.encoder.folder)).to(device)
             width = self._table.shape[1]
         else:
-            self._model = load_transformer(
+            self._model, self.device = load_transformer(
                 spec.encoder, "AutoModel", device, precision, model_options, trust_remote_code
             )
             self.positions = max_positions(self._model.config)
             width = int(self._model.config.hidden_size) * len((spec.pooling or PoolingSpec()).modes)
-        self._heads = nn.ModuleList([_head(head) for head in spec.heads]).to(device).eval()
+        self._heads = nn.ModuleList([_head(head) for head in spec.heads]).to(self.device).eval()
         dense = [head for head in spec.heads if isinstance(head, DenseSpec)]
         self.dimension = dense[-1].out_features if dense else width
 
@@ -136,10 +147,10 @@ class TorchTower(_TorchModel):
             weights = mask.unsqueeze(-1).float()
             return (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)
         pooling = self.spec.pooling or PoolingSpec()
-        return pool(hidden, mask, pooling.modes, 0 if pooling.include_prompt else prompt_length)
+        return pool(hidden.to(mask.device), mask, pooling.modes, 0 if pooling.include_prompt else prompt_length)
 
 
-class TorchClassifier(_TorchModel):
+class TorchClassifier(TorchModel):
     """Token ids in, logits out: a sequence-classification checkpoint.
 
     Under half precision the layers behind the encoder stay in float32: in bfloat16 they would round the logits of 100
@@ -148,19 +159,20 @@ class TorchClassifier(_TorchModel):
 
     def __init__(
         self,
-        spec: TransformerSpec,
+        spec: ScorerSpec,
         *,
         device: str,
         precision: str,
         model_options: Mapping[str, Any],
         trust_remote_code: bool = False,
     ) -> None:
-        self.device = device
         self.precision = precision
         kind = "AutoModelForSequenceClassification"
-        self._model = load_transformer(spec, kind, device, precision, model_options, trust_remote_code)
+        self._model, self.device = load_transformer(
+            spec.encoder, kind, device, precision, model_options, trust_remote_code
+        )
         if precision != "float32" and "quantization_config" not in model_options:
-            _head_in_float32(self._model, spec.folder)
+            _head_in_float32(self._model, spec.encoder.folder)
         self.positions = max_positions(self._model.config)
         self.labels = int(self._model.config.num_labels)
 
@@ -181,8 +193,11 @@ def load_transformer(
     precision: str,
     model_options: Mapping[str, Any],
     trust_remote_code: bool,
-) -> Any:
+) -> tuple[Any, str]:
     """A transformers model in evaluation mode, refused where a weight is missing, misshapen or not a number.
+
+    Returns:
+        The model, and the device that its input goes to.
 
     Raises:
         CheckpointError: The weights are damaged, incomplete, pickled or belong to another kind of model.
@@ -194,7 +209,7 @@ def load_transformer(
     options = {name: value for name, value in model_options.items() if name != "dtype"}
     dtype = _DTYPES[precision]
     if quantization := options.pop("quantization_config", None):
-        options["quantization_config"] = _quantization(quantization)
+        options["quantization_config"] = quantization_config(quantization)
     try:
         with _quiet(transformers):
             model, report = getattr(transformers, kind).from_pretrained(
@@ -211,9 +226,11 @@ def load_transformer(
             f"{str(spec.folder)!r} can't be loaded as a model: {type(error).__name__}: {str(error)[:500]}"
         ) from error
     _check_weights(model, report, spec.folder, kind)
-    if "device_map" not in options and "quantization_config" not in options:
-        model = model.to(device)
-    return model.eval()
+    if getattr(model.config, "use_cache", False):
+        model.config.use_cache = False  # a decoder would keep every layer's keys and values, which nobody reads again
+    if "device_map" in options or "quantization_config" in options:
+        return model.eval(), str(model.device)
+    return model.to(device).eval(), device
 
 
 @contextmanager
@@ -259,16 +276,6 @@ def _check_weights(model: Any, report: Mapping[str, Any], folder: os.PathLike[st
                 f"Weights must be finite numbers, got NaN or infinity in {name!r} of {str(folder)!r}. "
                 "The file is damaged: fetch the model again."
             )
-
-
-def _quantization(options: Mapping[str, Any]) -> Any:
-    import transformers
-
-    kinds = {"bitsandbytes": "BitsAndBytesConfig", "torchao": "TorchAoConfig"}
-    method = options.get("quant_method")
-    if method not in kinds:
-        raise ConfigurationError(f"quantization_config needs 'quant_method' of {sorted(kinds)}, got {method!r}.")
-    return getattr(transformers, kinds[method])(**{k: v for k, v in options.items() if k != "quant_method"})
 
 
 def _head_in_float32(model: Any, folder: os.PathLike[str]) -> None:
