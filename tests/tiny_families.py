@@ -5,13 +5,14 @@ Token ids that a checkpoint names (the answers of the rerankers) are the publish
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 
-from tiny_models import WORDS, write_json
+from tiny_models import WORDS, write_json, write_tokenizer
 
 YES, LOWER_YES, LOWER_NO = 9454, 9693, 2152
 VOCABULARY = 9_800
@@ -224,8 +225,6 @@ def write_older_zerank(folder: Path, *, tied: bool = True) -> Path:
     """zeroentropy/zerank-1 and zerank-1-small: nothing but the name of code that isn't run."""
     write_qwen(folder, tie_word_embeddings=tied, seed=11)
     write_qwen_tokenizer(folder)
-    import json
-
     config = json.loads((folder / "config.json").read_text())
     write_json(folder / "config.json", config | {"auto_map": {"AutoConfig": "modeling_zeranker.ZEConfig"}})
     return folder
@@ -249,4 +248,125 @@ def write_qwen_embedding(folder: Path, *, side: str = "left", chat_template: str
     write_pooling(folder / "1_Pooling", lasttoken=True)
     query = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:"
     write_settings(folder, {"query": query, "document": ""})
+    return folder
+
+
+def write_unigram_tokenizer(folder: Path, max_length: int = 126) -> None:
+    """XLM-RoBERTa's kind: pieces with a space in front, ``<s> a </s></s> b </s>``."""
+    from tokenizers import Tokenizer, normalizers, pre_tokenizers
+    from tokenizers.models import Unigram
+    from tokenizers.processors import TemplateProcessing
+
+    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
+    pieces = [*(f"▁{word}" for word in WORDS), "▁", *letters, ".", ",", "?", "(", ")"]
+    scores = [(token, 0.0) for token in ("<s>", "<pad>", "</s>", "<unk>")]
+    scores += [(piece, -1.0 - i / 100) for i, piece in enumerate(dict.fromkeys(pieces))]
+    tokenizer = Tokenizer(Unigram(scores, unk_id=3))
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
+    tokenizer.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>"])
+    tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    roles = {"bos_token": "<s>", "eos_token": "</s>", "cls_token": "<s>", "sep_token": "</s>"}
+    config = {"tokenizer_class": "XLMRobertaTokenizer", "unk_token": "<unk>", "pad_token": "<pad>"}
+    write_json(folder / "tokenizer_config.json", roles | config | {"model_max_length": max_length})
+
+
+def write_encoder(folder: Path, kind: str, *, labels: int = 1, seed: int = 7) -> Path:
+    """A transformer of an encoder family with its tokenizer.
+
+    Args:
+        folder: Where to.
+        kind: The transformers class, such as "BertModel" or "XLMRobertaForSequenceClassification".
+        labels: Of a classifier.
+        seed: Of its weights.
+    """
+    import transformers
+
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+    sizes |= {"vocab_size": 200, "initializer_range": 0.3, "num_labels": labels, "pad_token_id": 0}
+    family = kind.removesuffix("Model").removesuffix("ForSequenceClassification")
+    own: dict[str, dict[str, object]] = {
+        "Bert": {"max_position_embeddings": 64},
+        "XLMRoberta": {"max_position_embeddings": 130, "pad_token_id": 1, "type_vocab_size": 1},
+        "ModernBert": {
+            "max_position_embeddings": 96,
+            "global_attn_every_n_layers": 2,
+            "local_attention": 8,
+            "reference_compile": False,
+            "cls_token_id": 2,
+            "sep_token_id": 3,
+            "bos_token_id": 2,
+            "eos_token_id": 3,
+        },
+        "DebertaV2": {
+            "max_position_embeddings": 96,
+            "relative_attention": True,
+            "position_buckets": 16,
+            "pos_att_type": ["p2c", "c2p"],
+            "norm_rel_ebd": "layer_norm",
+            "share_att_key": True,
+            "position_biased_input": False,
+            "type_vocab_size": 0,
+        },
+    }
+    torch.manual_seed(seed)
+    config = getattr(transformers, f"{family}Config")(**(sizes | own[family]))
+    getattr(transformers, kind)(config).save_pretrained(folder)
+    if family == "XLMRoberta":
+        write_unigram_tokenizer(folder)
+    else:
+        write_tokenizer(folder, 96)
+        if family != "Bert":
+            _without_types(folder)
+    return folder
+
+
+def _without_types(folder: Path) -> None:
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    write_json(path, config | {"model_input_names": ["input_ids", "attention_mask"]})
+
+
+def write_encoder_checkpoint(
+    folder: Path,
+    kind: str,
+    pooling: str,
+    *,
+    prompts: dict[str, str] | None = None,
+    max_length: int | None = 48,
+    newer: bool = False,
+    normalize: bool = True,
+) -> Path:
+    """A bi-encoder in sentence-transformers' older key set, or in that of 5.4 and later.
+
+    Args:
+        folder: Where to.
+        kind: Its transformer's class.
+        pooling: "cls" or "mean".
+        prompts: In the checkpoint; most families state theirs on the model card alone.
+        max_length: In sentence_bert_config.json; None: the file is left out.
+        newer: Which key set.
+        normalize: Whether there is a Normalize module.
+    """
+    write_encoder(folder, kind)
+    roots = ("base.modules.transformer", "sentence_transformer.modules.pooling", "base.modules.normalize")
+    kinds = [
+        f"{ST}.{root}.{name}" if newer else f"{ST}.models.{name}"
+        for root, name in zip(roots, ("Transformer", "Pooling", "Normalize"), strict=True)
+    ]
+    write_modules(folder, *list(zip(("", "1_Pooling", "2_Normalize"), kinds, strict=True))[: 3 if normalize else 2])
+    if newer:
+        write_json(folder / "1_Pooling/config.json", {"embedding_dimension": 32, "pooling_mode": pooling})
+        method = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
+        settings = {"transformer_task": "feature-extraction", "modality_config": method}
+        write_json(folder / "sentence_bert_config.json", settings | {"module_output_name": "token_embeddings"})
+    else:
+        write_pooling(folder / "1_Pooling", **{"cls": {"cls_token": True}, "mean": {"mean_tokens": True}}[pooling])
+        if max_length is not None:
+            write_json(folder / "sentence_bert_config.json", {"max_seq_length": max_length, "do_lower_case": False})
+    write_settings(folder, prompts or {}, model_type="SentenceTransformer")
     return folder

@@ -222,7 +222,7 @@ def _tower(modules: Sequence[tuple[str, Path]], folder: Path) -> TowerSpec:
     heads: list[DenseSpec | NormalizeSpec] = []
     for kind, path in modules:
         if kind == "Transformer" and encoder is None:
-            encoder = read_transformer(path)
+            encoder = _text_transformer(path)
         elif kind == ZEMBED_TRANSFORMER and encoder is None:
             encoder = replace(read_transformer(path), suffix=ZEMBED_SUFFIX)
         elif kind == "StaticEmbedding" and encoder is None:
@@ -253,6 +253,15 @@ def read_transformer(folder: Path) -> TransformerSpec:
     settings = transformer_settings(folder)
     limit = settings.get("max_seq_length")
     return TransformerSpec(folder, None if limit is None else int(limit), bool(settings.get("do_lower_case", False)))
+
+
+def _text_transformer(folder: Path) -> TransformerSpec:
+    if "message" in (transformer_settings(folder).get("modality_config") or {}):
+        raise CheckpointError(
+            f"A bi-encoder must read texts as they are, got one that reads chat messages in {str(folder)!r}. Remove "
+            "'message' from modality_config in sentence_bert_config.json if it was trained without a chat template."
+        )
+    return read_transformer(folder)
 
 
 def transformer_settings(folder: Path) -> dict[str, Any]:

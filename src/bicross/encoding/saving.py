@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 
 from bicross.encoding.checkpoint import is_decoder, read_json
 from bicross.encoding.files import copy_files, make_empty, write_json
-from bicross.encoding.prompts import Role
+from bicross.encoding.prompts import Role, role_prompt
 from bicross.encoding.saving_decoders import write_decoder
 from bicross.encoding.specs import (
     POOLING_MODES,
@@ -117,9 +117,11 @@ def _write_modules(folder: Path, modules: list[Module], checkpoint: BiCheckpoint
         for index, (kind, path) in enumerate(modules)
     ]
     write_json(folder / "modules.json", entries)
+    # sentence-transformers 6.2 has an empty prompt "document", which hides "passage" and "corpus".
+    document = role_prompt(checkpoint.prompts, "document")
     settings = {
         "__version__": {},
-        "prompts": dict(checkpoint.prompts),
+        "prompts": dict(checkpoint.prompts) | ({"document": document} if document else {}),
         "default_prompt_name": checkpoint.default_prompt_name,
         "similarity_fn_name": checkpoint.similarity,
     }
