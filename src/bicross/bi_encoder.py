@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self, TypedDict, Unpack, overload
 
@@ -86,6 +87,8 @@ class BiEncoder(LoadedModel):
         workers: int | None = None,
         precision: str = "float32",
         backend: str = "auto",
+        query_prompt: str | None = None,
+        document_prompt: str | None = None,
         truncate_dim: int | None = None,
         model_options: Mapping[str, Any] | None = None,
         trust_remote_code: bool = False,
@@ -107,6 +110,9 @@ class BiEncoder(LoadedModel):
             backend: "torch", "onnx", "openvino", or "auto": on a CPU the fastest that is installed, by the order in
                 `bicross.encoding.backends.choosing`. The first use of a model on another backend than torch exports
                 it into the user's cache, and says so.
+            query_prompt: Stands in front of queries, such as a task's instruction in the form that the model's card
+                gives; None: the checkpoint's own.
+            document_prompt: The same for documents.
             truncate_dim: Keep this many leading dimensions (Matryoshka models), not normalised again. A model with
                 learned projections (zembed-1) has those dimensions alone, and vectors of unit length.
             model_options: JSON values: for transformers, which makes torch the backend, `dtype`,
@@ -129,6 +135,11 @@ class BiEncoder(LoadedModel):
             cache_dir=cache_dir,
         )
         checkpoint = read_bi_checkpoint(found.folder)
+        own: dict[Role, str | None] = {"query": query_prompt, "document": document_prompt}
+        given: dict[str, str] = {
+            role: check_prompt(getattr(checkpoint, role), prompt) for role, prompt in own.items() if prompt is not None
+        }
+        checkpoint = replace(checkpoint, prompts={**checkpoint.prompts, **given})
         if checkpoint.note:
             logger.info("%s", checkpoint.note)
         return cls(

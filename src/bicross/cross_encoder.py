@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self, TypedDict, Unpack, overload
 
@@ -32,6 +33,8 @@ from bicross.types import Floats, Ranked, Scorer, Windows
 
 Mask = npt.NDArray[np.bool_]
 
+_OWN_PROMPT = "task"
+"""The name under which a prompt that `load` was given is saved."""
 _UNITS = {"sigmoid": "probability", "softmax": "probability", "identity": "logit"}
 
 
@@ -82,6 +85,7 @@ class CrossEncoder(LoadedModel):
         precision: str = "float32",
         backend: str = "auto",
         activation: str | None = None,
+        prompt: str | None = None,
         model_options: Mapping[str, Any] | None = None,
         trust_remote_code: bool = False,
     ) -> Self:
@@ -91,6 +95,9 @@ class CrossEncoder(LoadedModel):
             name_or_path: A folder, a name on the model hub, "starter", or "fast" (the small one).
             activation: "sigmoid", "identity", "softmax" or a class of torch.nn; None: as the checkpoint says, else
                 sigmoid for one label and identity for more. zerank's sigmoid is that of a fifth of the logit.
+
+            prompt: Stands in front of every query, or where the model's chat template has a place for an instruction;
+                None: the checkpoint's default prompt.
 
         Raises:
             ModelNotFoundError: Nothing under this name; says where it was sought.
@@ -108,6 +115,9 @@ class CrossEncoder(LoadedModel):
             cache_dir=cache_dir,
         )
         checkpoint = read_cross_checkpoint(found.folder)
+        if prompt is not None:
+            prompts = {**checkpoint.prompts, _OWN_PROMPT: check_text(prompt, "prompt")}
+            checkpoint = replace(checkpoint, prompts=prompts, default_prompt_name=_OWN_PROMPT)
         return cls(
             checkpoint, options, name=found.name, revision=found.revision, activation=activation, devices=devices
         )
@@ -178,7 +188,7 @@ class CrossEncoder(LoadedModel):
 
         Args:
             pairs: Pairs of strings.
-            prompt: Stands in front of the query; None: the checkpoint's default prompt.
+            prompt: As in `load`, for this call.
             activation: For this call instead of the model's own.
             batch_tokens: Most tokens of a batch, padding included.
             show_progress: None: on a terminal, once it takes more than two seconds.

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,6 +39,18 @@ def test_documents_come_in_the_models_order(cross_encoder: CrossEncoder) -> None
     scores = [document.metadata["relevance_score"] for document in found]
     assert scores == pytest.approx([item.score for item in expected], abs=1e-6)
     assert {type(score) for score in scores} == {float}
+
+
+def test_a_tasks_instruction(cross_folder: Path, cross_encoder: CrossEncoder) -> None:
+    texts = [document.page_content for document in DOCUMENTS]
+    expected = cross_encoder.rank(QUERY, texts, prompt="every old ")
+    found = BicrossReranker(model=str(cross_folder), prompt="every old ", top_n=None).compress_documents(
+        DOCUMENTS, QUERY
+    )
+    scores = [document.metadata["relevance_score"] for document in found]
+    assert scores == pytest.approx([item.score for item in expected], abs=1e-6)
+    with pytest.raises(ValidationError, match="prompt belongs to a model that is named"):
+        BicrossReranker(model=cross_encoder, prompt="every old ")
 
 
 def test_the_callers_documents_stay_as_they_were(cross_encoder: CrossEncoder) -> None:

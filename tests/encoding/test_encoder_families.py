@@ -178,3 +178,23 @@ def test_code_of_their_own_is_named(tmp_path: Path) -> None:
     )
     with pytest.raises(CheckpointError, match="can't be loaded as a model"):
         CrossEncoder.load(folder, device="cpu")
+
+
+def test_prompts_of_a_task_at_loading(bi_folder: Path, cross_folder: Path, tmp_path: Path) -> None:
+    with (
+        BiEncoder.load(bi_folder, device="cpu", query_prompt="find the ", document_prompt="some ") as model,
+        BiEncoder.load(bi_folder, device="cpu") as plain,
+    ):
+        np.testing.assert_array_equal(model.encode_query(TEXTS), plain.encode_query(TEXTS, prompt="find the "))
+        np.testing.assert_array_equal(model.encode_document(TEXTS), plain.encode_document(TEXTS, prompt="some "))
+        assert model.query_fingerprint == plain.fingerprint("query", prompt="find the ")
+        assert model.document_fingerprint == plain.fingerprint("document", prompt="some ")
+    with (
+        CrossEncoder.load(cross_folder, device="cpu", prompt="find the ") as model,
+        CrossEncoder.load(cross_folder, device="cpu") as plain,
+    ):
+        np.testing.assert_array_equal(model.predict(PAIRS), plain.predict(PAIRS, prompt="find the "))
+        assert model.fingerprint != plain.fingerprint
+        model.save(tmp_path / "saved")
+        with CrossEncoder.load(tmp_path / "saved", device="cpu") as again:
+            assert again.fingerprint == model.fingerprint

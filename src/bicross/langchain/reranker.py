@@ -26,10 +26,12 @@ class CrossFields(ModelFields):
     _method: ClassVar[str] = "predict"
     _kind: ClassVar[str] = "cross-encoder"
     _sibling: ClassVar[str] = "A bi-encoder goes into BicrossEmbeddings."
-    _options: ClassVar[tuple[str, ...]] = (*LOADING, "activation")
+    _options: ClassVar[tuple[str, ...]] = (*LOADING, "activation", "prompt")
 
     activation: str | None = None
     """"sigmoid", "identity", "softmax" or a class of torch.nn; None: as the checkpoint says."""
+    prompt: str | None = None
+    """In front of every query, or where the model has a place for an instruction; None: the checkpoint's own."""
 
     _stage: SecondStage | None = PrivateAttr(default=None)
 
@@ -37,7 +39,9 @@ class CrossFields(ModelFields):
     def second_stage(self) -> SecondStage:
         """The engine's second stage with this model; loaded here where it wasn't yet."""
         if self._stage is None:
-            self._stage = SecondStage(self._load(CrossEncoder.load, activation=self.activation), 0.0)
+            self._stage = SecondStage(
+                self._load(CrossEncoder.load, activation=self.activation, prompt=self.prompt), 0.0
+            )
         return self._stage
 
 

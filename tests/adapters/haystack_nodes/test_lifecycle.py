@@ -52,6 +52,7 @@ OPTIONS: dict[type, dict[str, Any]] = {
     | {
         "model": "m",
         "top_k": 3,
+        "prompt": "i",
         "query_prefix": "a",
         "query_suffix": "b",
         "document_prefix": "c",
@@ -84,6 +85,8 @@ OPTIONS: dict[type, dict[str, Any]] = {
         "group_size": 2,
         "return_embedding": True,
         "filter_policy": FilterPolicy.MERGE,
+        "query_prompt": "i",
+        "ranker_prompt": "j",
         "truncate_dim": 8,
         "ranker_revision": "r",
     },

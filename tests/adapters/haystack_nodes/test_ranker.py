@@ -34,6 +34,15 @@ def test_run_takes_only_keywords_as_well(node: BicrossRanker, documents: list[Do
     assert len(node.run(query="the cat", documents=documents, top_k=3)["documents"]) == 3
 
 
+def test_a_tasks_instruction(cross_folder: Path, cross_encoder: CrossEncoder, documents: list[Document]) -> None:
+    node = BicrossRanker(str(cross_folder), top_k=12, prompt="find every old ")
+    found = {document.id: document.score for document in node.run("cat", documents)["documents"]}
+    pairs = [("cat", document.content) for document in documents]
+    expected = cross_encoder.predict(pairs, prompt="find every old ")
+    np.testing.assert_allclose([found[document.id] for document in documents], expected, atol=1e-6)
+    assert BicrossRanker.from_dict(node.to_dict()).prompt == "find every old "
+
+
 def test_both_stages_scores_are_kept(node: BicrossRanker) -> None:
     documents = [Document(id="a", content="the cat", score=0.25), Document(id="b", content="the dog", score=0.0)]
     found = {document.id: document for document in node.run("the cat", documents)["documents"]}

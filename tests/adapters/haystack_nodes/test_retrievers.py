@@ -38,6 +38,22 @@ def both(filled: BicrossDocumentStore, bi_folder: Path, cross_folder: Path) -> B
     return BicrossRetriever(filled, str(bi_folder), str(cross_folder))
 
 
+def test_instructions_of_a_task(filled: BicrossDocumentStore, bi_folder: Path, cross_folder: Path) -> None:
+    prompts = {"query_prompt": "find the ", "ranker_prompt": "every old "}
+    node = BicrossRetriever(filled, bi_folder, cross_folder, top_k=3, **prompts)
+    found = node.run("cat")["documents"]
+    with (
+        BiEncoder.load(bi_folder, query_prompt="find the ") as finds,
+        CrossEncoder.load(cross_folder, prompt="every old ") as orders,
+    ):
+        pairs = [("cat", document.content) for document in found]
+        np.testing.assert_allclose([d.meta["rerank_score"] for d in found], orders.predict(pairs), atol=1e-6)
+        cosines = finds.encode_document([text for _, text in pairs]) @ finds.encode_query("cat")
+        np.testing.assert_allclose([d.meta["retrieval_score"] for d in found], cosines, atol=1e-5)
+    restored = BicrossRetriever.from_dict(node.to_dict())
+    assert (restored.query_prompt, restored.ranker_prompt) == ("find the ", "every old ")
+
+
 @pytest.fixture
 def first(filled: BicrossDocumentStore) -> BicrossEmbeddingRetriever:
     return BicrossEmbeddingRetriever(filled)

@@ -53,6 +53,7 @@ class BicrossRanker(Node):
         device: ComponentDevice | None = None,
         token: Secret | None = Secret.from_env_var(["HF_API_TOKEN", "HF_TOKEN"], strict=False),  # noqa: B008
         top_k: int = 10,
+        prompt: str | None = None,
         query_prefix: str = "",
         query_suffix: str = "",
         document_prefix: str = "",
@@ -77,7 +78,9 @@ class BicrossRanker(Node):
         :param device: Where the model computes; None: a GPU where there is one.
         :param token: Access token for the hub; resolved when the model is loaded.
         :param top_k: How many Documents to return at most.
-        :param query_prefix: Stands in front of the query, behind the checkpoint's own prompt.
+        :param prompt: In front of every query, or where the model has a place for a task's instruction; None: the
+            checkpoint's own.
+        :param query_prefix: Stands in front of the query, behind the prompt.
         :param query_suffix: Stands behind the query.
         :param document_prefix: Stands in front of every Document's text.
         :param document_suffix: Stands behind every Document's text.
@@ -104,6 +107,7 @@ class BicrossRanker(Node):
         self.device = device
         self.token = token
         self.top_k = check_count(top_k, "top_k")
+        self.prompt = prompt
         self.query_prefix = query_prefix
         self.query_suffix = query_suffix
         self.document_prefix = document_prefix
@@ -203,7 +207,9 @@ class BicrossRanker(Node):
         return readable(document, self.meta_fields_to_embed, self.embedding_separator, prefix, suffix)
 
     def _load(self, activation: str) -> SecondStage:
-        encoder = CrossEncoder.load(self.model, revision=self.revision, activation=activation, **load_options(self))
+        encoder = CrossEncoder.load(
+            self.model, revision=self.revision, activation=activation, prompt=self.prompt, **load_options(self)
+        )
         return SecondStage(encoder, self.stage1_weight)
 
 

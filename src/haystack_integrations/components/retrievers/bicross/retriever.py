@@ -72,6 +72,8 @@ class BicrossRetriever(Node):
         filter_policy: str | FilterPolicy = FilterPolicy.REPLACE,
         device: ComponentDevice | None = None,
         token: Secret | None = Secret.from_env_var(["HF_API_TOKEN", "HF_TOKEN"], strict=False),  # noqa: B008
+        query_prompt: str | None = None,
+        ranker_prompt: str | None = None,
         truncate_dim: int | None = None,
         backend: str = "auto",
         precision: str = "float32",
@@ -108,6 +110,9 @@ class BicrossRetriever(Node):
         :param filter_policy: Whether a run's filters take the place of the node's ("replace") or join them ("merge").
         :param device: Where both models compute; None: a GPU where there is one.
         :param token: Access token for the hub; resolved when the models are loaded.
+        :param query_prompt: In front of what the bi-encoder reads, such as a task's instruction; None: the checkpoint's
+            own.
+        :param ranker_prompt: The same for the cross-encoder, or where it has a place for an instruction.
         :param truncate_dim: Keep this many leading dimensions of the query's embedding.
         :param backend: "auto", "torch", "onnx" or "openvino"; see `docs/speed.md`.
         :param precision: What both models compute in: "float32", "bfloat16", "float16", "int8" or "auto".
@@ -139,6 +144,8 @@ class BicrossRetriever(Node):
         self.filter_policy = policy_of(filter_policy)
         self.device = device
         self.token = token
+        self.query_prompt = query_prompt
+        self.ranker_prompt = ranker_prompt
         self.truncate_dim = truncate_dim
         self.backend = backend
         self.precision = precision
@@ -269,7 +276,18 @@ class BicrossRetriever(Node):
             return engine
 
     def _load_bi_encoder(self) -> BiEncoder:
-        return BiEncoder.load(self.model, revision=self.revision, truncate_dim=self.truncate_dim, **load_options(self))
+        return BiEncoder.load(
+            self.model,
+            revision=self.revision,
+            query_prompt=self.query_prompt,
+            truncate_dim=self.truncate_dim,
+            **load_options(self),
+        )
 
     def _load_cross_encoder(self) -> CrossEncoder:
-        return CrossEncoder.load(self.ranker_model or "starter", revision=self.ranker_revision, **load_options(self))
+        return CrossEncoder.load(
+            self.ranker_model or "starter",
+            revision=self.ranker_revision,
+            prompt=self.ranker_prompt,
+            **load_options(self),
+        )
