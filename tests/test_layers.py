@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src"
 
-BASE = {"types", "errors", "arguments", "progress", "pool", "overlap", "lifecycle", "lazy"}
+BASE = {"types", "errors", "arguments", "progress", "pool", "overlap", "lifecycle", "lazy", "retry", "witness"}
 ENCODING = BASE | {"encoding"}
 STORES = BASE | {"stores", "caches"}
 SPARSE = ENCODING | {"sparse"}
@@ -28,6 +28,7 @@ RETRIEVER = (
         "sparse_sync",
         "indexing",
         "retriever",
+        "remote",
         "checking",
         "adopting",
     }
@@ -49,6 +50,8 @@ MAY_IMPORT = {
     "lazy": set(),
     "pool": set(),
     "overlap": set(),
+    "retry": set(),
+    "witness": {"errors", "types"},
     "caches": BASE,
     "encoding": ENCODING,
     "stores": STORES | {"sparse"},
@@ -61,6 +64,7 @@ MAY_IMPORT = {
     "diversity": BASE | STORES | {"ranking"},
     "sparse_leg": BASE | STORES | SPARSE,
     "sparse_sync": BASE | STORES | SPARSE | {"sparse_leg"},
+    "remote": MODELS | {"remote"},
     "second_stage": MODELS | {"ranking", "caches"},
     "indexing": RETRIEVER,
     "checking": RETRIEVER,
@@ -110,6 +114,7 @@ HEAVY = {
     "scipy": {"evaluation"},
     "matplotlib": {"evaluation/plots.py"},
     "jinja2": {"evaluation/page.py"},
+    "httpx": {"remote/connection.py"},
     "starlette": {"server"},
     "uvicorn": {"server/running.py"},
     "prometheus_client": {"server/metrics.py"},

@@ -21,11 +21,12 @@ import numpy as np
 from bicross.errors import ClosedError, InputError, StorageFullError, StoreError
 from bicross.lifecycle import Closing
 from bicross.progress import progress
+from bicross.witness import WITNESS_TEXT, check_witness, witness_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bicross.types import Floats
+    from bicross.types import Encoder, Floats
 
 Pair = tuple[str, str]
 
@@ -180,6 +181,19 @@ class VectorCache(_Rows):
         if not keys:
             return np.asarray(encode([]), dtype=np.float32)
         return np.stack([found[key] for key in keys])
+
+
+def check_kept(cache: VectorCache, encoder: Encoder) -> None:
+    """Compare an encoder whose fingerprint is a name alone with the one that filled a cache, by a fixed text's vector.
+
+    Raises:
+        FingerprintMismatchError: The model behind the name has changed.
+    """
+    now = witness_of(encoder)
+    if now is not None:
+        kept = cache.encode(encoder.document_fingerprint, [WITNESS_TEXT], lambda _: now[None])[0]
+        remedy = "Remove the folder, or name another one."
+        check_witness(np.array(kept), now, f"The cache in {str(cache.folder)!r}", remedy)
 
 
 class ScoreCache(_Rows):

@@ -114,7 +114,7 @@ def take_sample(store: Store, size: int = SAMPLE) -> Sample:
     return Sample(tuple(passages[:size]), found)
 
 
-def check_collection(store: Store, bi_encoder: BiEncoder) -> CheckReport:
+def check_collection(store: Store, bi_encoder: Encoder) -> CheckReport:
     """Read every passage of a collection, and encode a sample of 32 again.
 
     Raises:

@@ -202,7 +202,7 @@ class CrossEncoder(LoadedModel):
             InputTypeError, InputError: Something that isn't a pair of valid texts; names its position.
         """
         classifier = self._lease.get()
-        _check_pairs(pairs)
+        check_pairs(pairs)
         head = self._prompt(prompt)
         given = [(query, text) for query, text in pairs]
         counts = Counts()
@@ -349,7 +349,12 @@ def counted_raw_scores(scorer: Scorer, pairs: Sequence[tuple[str, str]]) -> tupl
     return scores, int(np.count_nonzero(cut))
 
 
-def _check_pairs(pairs: Sequence[tuple[str, str]]) -> None:
+def check_pairs(pairs: Sequence[tuple[str, str]]) -> None:
+    """Check (query, text) pairs.
+
+    Raises:
+        InputTypeError, InputError: Something that isn't a pair of valid texts; names its position.
+    """
     if not isinstance(pairs, Sequence) or isinstance(pairs, str | bytes):
         raise InputTypeError(f"Pairs must be a sequence of (query, text), got {type(pairs).__name__}.")
     for position, pair in enumerate(pairs):

@@ -12,6 +12,9 @@ BicrossError
 ├── ClosedError (RuntimeError)            used after close()
 ├── ForkedProcessError (RuntimeError)     a model or store used in a forked child
 ├── WorkerError (RuntimeError)            a worker process was ended again and again
+├── RemoteError (RuntimeError)            a hosted model refused, failed, or can't be reached
+│   ├── AuthenticationError (PermissionError)  it refused the key, or asked for one
+│   └── AnswerError (ValueError)          it answered something that can't be used
 └── StoreError (RuntimeError)
     ├── CollectionNotFoundError (LookupError)
     ├── FingerprintMismatchError (ValueError)
@@ -72,6 +75,18 @@ class ForkedProcessError(BicrossError, RuntimeError):
 
 class WorkerError(BicrossError, RuntimeError):
     """A worker process was ended again and again while it did its part of a job."""
+
+
+class RemoteError(BicrossError, RuntimeError):
+    """A hosted model refused, failed, or can't be reached."""
+
+
+class AuthenticationError(RemoteError, PermissionError):
+    """A hosted model refused the key, or asked for one; not tried again."""
+
+
+class AnswerError(RemoteError, ValueError):
+    """A hosted model answered something that can't be used: not JSON, too few vectors, NaN, another dimension."""
 
 
 class StoreError(BicrossError, RuntimeError):

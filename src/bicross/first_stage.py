@@ -16,6 +16,7 @@ from bicross.stores import Store
 from bicross.stores.grouping import Grouping, joined
 from bicross.stores.schema import DISTANCES, Header
 from bicross.types import Encoder, Floats, Hit, Leg, SparseEncoder, SparseVector
+from bicross.witness import witness_of
 
 FIRST_STAGES = ("dense", "bm25", "hybrid")
 
@@ -96,6 +97,7 @@ class FirstStage:
             model=getattr(encoder, "name", None),
             revision=getattr(encoder, "revision", None),
             distance=getattr(encoder, "similarity_name", "cosine"),
+            witness=witness_of(encoder),
         )
 
     def verify(self) -> None:

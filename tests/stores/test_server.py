@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from qdrant_client import QdrantClient, models
 
+from bicross import retry
 from bicross.errors import BicrossWarning, CollectionNotFoundError, ConfigurationError, StoreError
-from bicross.stores import QdrantStore, retry
+from bicross.stores import QdrantStore
 from bicross.types import Passage
 
 from .stub_server import serve

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bicross.bi_encoder import BiEncoder
+    from bicross.remote import RemoteBiEncoder
     from bicross.stores import CollectionInfo, QdrantStore
     from bicross.types import SparseEncoder
 
@@ -80,17 +81,19 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False))
 
 
-def load_bi_encoder(info: CollectionInfo | None, model: str | None, precision: str, device: str) -> BiEncoder:
+def load_bi_encoder(
+    info: CollectionInfo | None, model: str | None, precision: str, device: str
+) -> BiEncoder | RemoteBiEncoder:
     """The bi-encoder that was named, else the one that filled the collection, else the starter."""
-    from bicross.bi_encoder import BiEncoder
+    from bicross.remote import loading
 
     if model is not None or info is None or info.model is None:
-        return BiEncoder.load(model or "starter", precision=precision, device=device)
-    encoder = BiEncoder.load(info.model, revision=info.revision, precision=precision, device=device)
+        return loading.load_bi_encoder(model or "starter", precision=precision, device=device)
+    encoder = loading.load_bi_encoder(info.model, revision=info.revision, precision=precision, device=device)
     if encoder.dimension <= info.dimension:
         return encoder
     with encoder:  # open until the second has its share of the weights
-        return BiEncoder.load(  # it was filled with the leading dimensions alone
+        return loading.load_bi_encoder(  # it was filled with the leading dimensions alone
             info.model, revision=info.revision, precision=precision, device=device, truncate_dim=info.dimension
         )
 

@@ -52,16 +52,15 @@ def evaluate(
 
     Example: bicross evaluate data/scifact --cross fast --queries 100 --compare dense.run
     """
-    from bicross.bi_encoder import BiEncoder
-    from bicross.cross_encoder import CrossEncoder
     from bicross.evaluation.evaluating import evaluate as measure_retriever
     from bicross.evaluation.measures import DEFAULT_MEASURES
     from bicross.evaluation.stages import Stages
+    from bicross.remote import loading
     from bicross.sparse import BM25Encoder
 
     sparse = BM25Encoder(language) if first_stage != "dense" else None
-    encoder = BiEncoder.load(bi, precision=precision, device=device)
-    scorer = None if cross == "none" else CrossEncoder.load(cross, precision=precision, device=device)
+    encoder = loading.load_bi_encoder(bi, precision=precision, device=device)
+    scorer = None if cross == "none" else loading.load_cross_encoder(cross, precision=precision, device=device)
     with Stages(
         encoder, scorer, sparse_encoder=sparse, fusion=fusion, sparse_weight=sparse_weight, cache_dir=cache
     ) as stages:

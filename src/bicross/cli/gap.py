@@ -47,17 +47,16 @@ def gap(
 
     Example: bicross gap data/manual --queries 20 --pool 200 --json > gap.json
     """
-    from bicross.bi_encoder import BiEncoder
-    from bicross.cross_encoder import CrossEncoder
     from bicross.errors import ConfigurationError
     from bicross.evaluation.gap import gap_report
     from bicross.evaluation.terminal import print_summary
+    from bicross.remote import loading
 
     if teacher not in ("cross_encoder", "final"):
         raise ConfigurationError(f"--teacher must be cross_encoder or final, got {teacher!r}.")
     with (
-        BiEncoder.load(bi, precision=precision, device=device) as student,
-        CrossEncoder.load(cross, precision=precision, device=device) as scorer,
+        loading.load_bi_encoder(bi, precision=precision, device=device) as student,
+        loading.load_cross_encoder(cross, precision=precision, device=device) as scorer,
     ):
         report = gap_report(
             student,

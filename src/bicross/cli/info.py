@@ -113,9 +113,9 @@ def _only_unrecorded(found: list[CollectionInfo]) -> str:
 
 def _adopt(store: str, collection: str, bi: str, keys: StoreKeys, as_json: bool) -> None:
     from bicross.adopting import adopt
-    from bicross.bi_encoder import BiEncoder
+    from bicross.remote import loading
 
-    with open_store(store, collection, **keys) as target, BiEncoder.load(bi) as encoder:
+    with open_store(store, collection, **keys) as target, loading.load_bi_encoder(bi) as encoder:
         report = adopt(target, encoder)
     if not as_json:
         console().print(report.summary, markup=False)

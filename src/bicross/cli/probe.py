@@ -67,10 +67,9 @@ def probe(
 
     Example: bicross probe --generate quantifiers --from data/manual
     """
-    from bicross.bi_encoder import BiEncoder
-    from bicross.cross_encoder import CrossEncoder
     from bicross.evaluation.generated import write_rows
     from bicross.evaluation.probes import probe as measure
+    from bicross.remote import loading
 
     if (file is None) == (generate is None) or (generate is None) != (data is None):
         raise ConfigurationError("bicross probe takes a FILE, or --generate and --from; see bicross probe --help.")
@@ -86,8 +85,8 @@ def probe(
         else:
             console().print(f"{len(rows)} rows: {out}", markup=False)
         return
-    finds = None if bi == "none" else BiEncoder.load(bi, precision=precision, device=device)
-    reorders = None if cross == "none" else CrossEncoder.load(cross, precision=precision, device=device)
+    finds = None if bi == "none" else loading.load_bi_encoder(bi, precision=precision, device=device)
+    reorders = None if cross == "none" else loading.load_cross_encoder(cross, precision=precision, device=device)
     report = measure(rows, finds, reorders, cache_dir=cache, seed=seed)
     if as_json:
         print_json(report.as_dict(failures))

@@ -77,14 +77,14 @@ def search(
 
     Example: bicross search rain --filter '{"field": "meta.lang", "operator": "==", "value": "en"}' --json
     """
-    from bicross.cross_encoder import CrossEncoder
+    from bicross.remote import loading
     from bicross.retriever import TwoStageRetriever
 
     condition = _parse_filter(filter)
     with open_store(store, collection) as source:
         info = _collection(source, store, collection)
         encoder = load_bi_encoder(info, None, precision, device)
-        scorer = None if cross == "none" else CrossEncoder.load(cross, precision=precision, device=device)
+        scorer = None if cross == "none" else loading.load_cross_encoder(cross, precision=precision, device=device)
         lexical = load_sparse_encoder(info, first_stage, language, sparse)
         retriever = TwoStageRetriever(encoder, source, scorer, first_stage=first_stage, sparse_encoder=lexical)
         # The first call of a model takes much longer than any other; the times below are those of a running service.

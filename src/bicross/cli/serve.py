@@ -45,8 +45,7 @@ def serve(
 
     Example: BICROSS_TOKEN=… bicross serve --host 0.0.0.0 --bi BAAI/bge-small-en-v1.5 --cross fast
     """
-    from bicross.bi_encoder import BiEncoder
-    from bicross.cross_encoder import CrossEncoder
+    from bicross.remote import loading
 
     try:
         from bicross.server.app import create_app
@@ -59,8 +58,8 @@ def serve(
         raise ConfigurationError("serve needs a model, got --bi none and --cross none.")
     token = read_token(host)
     names: dict[Kind, str | None] = {"embedding": bi_name, "rerank": cross_name}
-    encoder = None if bi == "none" else BiEncoder.load(bi, precision=precision, device=device)
-    scorer = None if cross == "none" else CrossEncoder.load(cross, precision=precision, device=device)
+    encoder = None if bi == "none" else loading.load_bi_encoder(bi, precision=precision, device=device)
+    scorer = None if cross == "none" else loading.load_cross_encoder(cross, precision=precision, device=device)
     # The first call of a model takes much longer than any other: before anyone waits for it.
     if encoder is not None:
         encoder.encode_query("warm up")

@@ -53,11 +53,11 @@ def train_reranker(
 
     Example: bicross train-reranker data/manual data/forum --out models/mine --queries 3000
     """
-    from bicross.bi_encoder import BiEncoder
     from bicross.distillation.labels import read_labels
     from bicross.distillation.reranker import train_reranker as train
     from bicross.distillation.trainer import TrainingSettings
     from bicross.encoding.locate import locate
+    from bicross.remote import loading
 
     if loss not in ("listwise", "bce"):
         raise ConfigurationError(f"--loss must be listwise or bce, got {loss!r}.")
@@ -65,7 +65,7 @@ def train_reranker(
     if queries is not None:
         sets = [labels.sample(queries + held_out, seed=seed) for labels in sets]
     settings = TrainingSettings(batch_size=batch_size, learning_rate=learning_rate, max_length=max_length, seed=seed)
-    with BiEncoder.load(bi, precision=precision, device=device) as encoder:
+    with loading.load_bi_encoder(bi, precision=precision, device=device) as encoder:
         report = train(
             sets,
             out=out,

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bicross.arguments import check_count, check_share
-from bicross.caches import ScoreCache, VectorCache
+from bicross.caches import ScoreCache, VectorCache, check_kept
 from bicross.cross_encoder import raw_fingerprint
 from bicross.errors import ConfigurationError, InputError
 from bicross.evaluation.counted import CountedEncoder, CountedScorer, query_fingerprint, unit_rows
@@ -73,7 +73,10 @@ class Stages(Closing):
             if folder is None:
                 folder = tempfile.mkdtemp(prefix="bicross-")
                 self._remove = weakref.finalize(self, shutil.rmtree, folder, True)
-            self._caches = VectorCache(folder), ScoreCache(folder)
+            vectors = VectorCache(folder)
+            if self._cache_dir is not None:
+                check_kept(vectors, self.bi_encoder)
+            self._caches = vectors, ScoreCache(folder)
         return self._caches
 
     def document_vectors(self, data: Dataset, *, show_progress: bool | None = None) -> Floats:

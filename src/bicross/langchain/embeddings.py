@@ -10,12 +10,15 @@ from langchain_core.embeddings import Embeddings
 from pydantic import PrivateAttr
 
 from bicross.bi_encoder import BiEncoder, EncodeOptions
-from bicross.caches import VectorCache
+from bicross.caches import VectorCache, check_kept
 from bicross.errors import ConfigurationError, InputTypeError
 from bicross.langchain.models import LOADING, ModelFields
 from bicross.langchain.threads import in_threads
+from bicross.remote.bi_encoder import RemoteBiEncoder
+from bicross.remote.loading import load_bi_encoder
 from bicross.types import Encoder, Floats
 
+_WithOptions = BiEncoder | RemoteBiEncoder
 _ENCODING = ("query_prompt", "document_prompt", "normalize", "batch_tokens")
 
 
@@ -46,6 +49,7 @@ class BicrossEmbeddings(ModelFields, Embeddings):
     """Folder for document vectors: what was embedded once is read from there."""
 
     _cache: VectorCache | None = PrivateAttr(default=None)
+    _checked: bool = PrivateAttr(default=False)
 
     def model_post_init(self, context: Any, /) -> None:
         """Check what depends on the model; open nothing."""
@@ -55,9 +59,11 @@ class BicrossEmbeddings(ModelFields, Embeddings):
     @property
     def encoder(self) -> Encoder:
         """The bi-encoder; loaded here where it wasn't yet."""
-        encoder = self._load(BiEncoder.load, truncate_dim=self.truncate_dim)
-        if not isinstance(encoder, BiEncoder) and (unused := sorted(self.model_fields_set & set(_ENCODING))):
-            raise ConfigurationError(f"{unused[0]} needs a BiEncoder, got {type(encoder).__name__}. Leave it out.")
+        encoder = self._load(load_bi_encoder, truncate_dim=self.truncate_dim)
+        if not isinstance(encoder, _WithOptions) and (unused := sorted(self.model_fields_set & set(_ENCODING))):
+            raise ConfigurationError(
+                f"{unused[0]} needs a BiEncoder or a RemoteBiEncoder, got {type(encoder).__name__}. Leave it out."
+            )
         return encoder
 
     @property
@@ -69,7 +75,7 @@ class BicrossEmbeddings(ModelFields, Embeddings):
     def document_fingerprint(self) -> str:
         """Changes whenever a document's vector would."""
         encoder = self.encoder
-        if isinstance(encoder, BiEncoder):
+        if isinstance(encoder, _WithOptions):
             return encoder.fingerprint("document", prompt=self.document_prompt, normalize=self.normalize)
         return encoder.document_fingerprint
 
@@ -82,7 +88,7 @@ class BicrossEmbeddings(ModelFields, Embeddings):
         if isinstance(text, list | tuple):
             raise InputTypeError(f"embed_query takes one text, got a {type(text).__name__}. Use embed_documents.")
         encoder = self.encoder
-        if isinstance(encoder, BiEncoder):
+        if isinstance(encoder, _WithOptions):
             vector = encoder.encode_query(text, **self._encoding(self.query_prompt))
         else:
             vector = encoder.encode_query(text)
@@ -98,6 +104,9 @@ class BicrossEmbeddings(ModelFields, Embeddings):
             raise InputTypeError("embed_documents takes a list of texts, got one string. Use embed_query.")
         cache = self._cache
         encode = self._encode_documents
+        if cache is not None and not self._checked:
+            check_kept(cache, self.encoder)
+            self._checked = True
         vectors = cache.encode(self.document_fingerprint, list(texts), encode) if cache is not None else encode(texts)
         rows: list[list[float]] = np.asarray(vectors).tolist()
         return rows
@@ -112,7 +121,7 @@ class BicrossEmbeddings(ModelFields, Embeddings):
 
     def _encode_documents(self, texts: Sequence[str]) -> Floats:
         encoder = self.encoder
-        if isinstance(encoder, BiEncoder):
+        if isinstance(encoder, _WithOptions):
             return encoder.encode_document(texts, **self._encoding(self.document_prompt))
         return encoder.encode_document(texts)
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import BaseModel, ConfigDict, PrivateAttr, SecretStr, model_validator
 
 from bicross.errors import ConfigurationError
+from bicross.remote.address import is_address
 
 T = TypeVar("T")
 
@@ -39,11 +40,12 @@ class ModelFields(BaseModel):
     _options: ClassVar[tuple[str, ...]] = LOADING
 
     model: Any = "starter"
-    """A folder, a name on the model hub, "starter", or an encoder that was loaded already."""
+    """A folder, a name on the model hub, "starter", a hosted model (``https://host/v1#model``), or an encoder that was
+    loaded already."""
     revision: str | None = None
     """Branch, tag or commit on the hub."""
     token: SecretStr | None = None
-    """Access token for the hub."""
+    """Access token for the hub, or the key of a hosted model."""
     local_files_only: bool = False
     """Don't ask the hub; use its cache."""
     cache_folder: str | None = None
@@ -84,7 +86,10 @@ class ModelFields(BaseModel):
         with _loading:
             if self._loaded is None:
                 options = {name: getattr(self, name) for name in LOADING if name not in ("token", "cache_folder")}
-                token = self.token.get_secret_value() if self.token else None
-                self._loaded = load(self.model, token=token, cache_dir=self.cache_folder, **options, **more)
+                if is_address(self.model):
+                    secret: dict[str, Any] = {"key": self.token}
+                else:
+                    secret = {"token": self.token.get_secret_value() if self.token else None}
+                self._loaded = load(self.model, cache_dir=self.cache_folder, **secret, **options, **more)
             loaded: T = self._loaded
             return loaded

@@ -16,6 +16,7 @@ from bicross.langchain.documents import check_documents
 from bicross.langchain.models import LOADING, ModelFields
 from bicross.langchain.threads import in_threads
 from bicross.langchain.tracing import child_runs
+from bicross.remote.loading import load_cross_encoder
 from bicross.second_stage import SecondStage
 from bicross.types import Hit, Passage
 
@@ -40,7 +41,7 @@ class CrossFields(ModelFields):
         """The engine's second stage with this model; loaded here where it wasn't yet."""
         if self._stage is None:
             self._stage = SecondStage(
-                self._load(CrossEncoder.load, activation=self.activation, prompt=self.prompt), 0.0
+                self._load(load_cross_encoder, activation=self.activation, prompt=self.prompt), 0.0
             )
         return self._stage
 

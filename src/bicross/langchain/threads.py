@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from bicross import pool
 from bicross.bi_encoder import BiEncoder
 from bicross.cross_encoder import CrossEncoder
+from bicross.remote.address import is_address
 from bicross.stores import Store
 
 T = TypeVar("T")
@@ -18,6 +19,8 @@ def computes(part: Any) -> bool:
     """Whether this process does a part's work, instead of waiting for another one."""
     if isinstance(part, Store):
         return "://" not in part.place
+    if is_address(part):
+        return False
     return part is None or isinstance(part, str | os.PathLike | BiEncoder | CrossEncoder)
 
 

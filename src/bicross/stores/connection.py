@@ -16,7 +16,7 @@ from qdrant_client.common.client_exceptions import QdrantException, ResourceExha
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from bicross.errors import CollectionNotFoundError, StoreError
-from bicross.stores.retry import Verdict, retrying
+from bicross.retry import Verdict, retrying
 
 T = TypeVar("T")
 _PASSING_STATUS = {408, 425, 429, 500, 502, 503, 504}

@@ -84,6 +84,7 @@ class Header:
         revision: Its revision.
         schema_version: Layout of the payload.
         sparse: What made the sparse vectors; None where nothing has.
+        witness: The encoder's vector of a fixed text, where its fingerprint is a name alone; see `bicross.witness`.
     """
 
     dimension: int
@@ -93,12 +94,14 @@ class Header:
     revision: str | None = None
     schema_version: int = SCHEMA_VERSION
     sparse: SparseRecord | None = None
+    witness: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values; without an entry for what isn't there yet."""
         values = asdict(self)
-        if self.sparse is None:
-            del values["sparse"]
+        for name in ("sparse", "witness"):
+            if values[name] is None:
+                del values[name]
         return values
 
     @classmethod
@@ -123,7 +126,7 @@ class Header:
             raise damage from error
         plain: dict[str, Any] = {name: values.get(name) for name in cls.__slots__ if name != "sparse"}
         header = cls(**plain, sparse=sparse)
-        texts = (header.fingerprint, header.model, header.revision)
+        texts = (header.fingerprint, header.model, header.revision, header.witness)
         if (
             type(header.dimension) is not int
             or header.dimension < 1

@@ -16,7 +16,8 @@ from bicross.stores.schema import DISTANCES, CollectionInfo, Header
 from bicross.stores.sparse_checks import SPARSE_BYTES_PER_ENTRY, check_slot, check_sparse_rows
 from bicross.stores.sparse_side import SparseSide
 from bicross.stores.transport import Point, Transport
-from bicross.types import Passage, SparseVector
+from bicross.types import Floats, Passage, SparseVector
+from bicross.witness import check_witness, packed
 
 
 class Store(SparseSide):
@@ -67,6 +68,7 @@ class Store(SparseSide):
         model: str | None = None,
         revision: str | None = None,
         distance: str = "cosine",
+        witness: Floats | None = None,
     ) -> None:
         """Create the collection for an encoder, or check that the existing one is that encoder's.
 
@@ -76,6 +78,8 @@ class Store(SparseSide):
             model: Its name or folder, recorded in a new collection.
             revision: Its revision, recorded in a new collection.
             distance: ``cosine`` or ``dot``.
+            witness: Its vector of a fixed text, where its fingerprint is a name alone: recorded, or compared with what
+                was recorded. **Shape:** (dimension,).
 
         Raises:
             FingerprintMismatchError: Another model, or nobody knows which, filled the collection.
@@ -94,6 +98,11 @@ class Store(SparseSide):
             stored = replace(stored, fingerprint=fingerprint, model=model, revision=revision)
             transport.write_header(stored)
         check_binding(self._collection, stored, wanted, remedy(stored, transport.layout()))
+        if witness is not None and stored.witness is None:
+            transport.write_header(replace(stored, witness=packed(witness)))
+        elif witness is not None and stored.witness is not None:
+            where = f"Collection {self._collection!r}"
+            check_witness(stored.witness, witness, where, remedy(stored, transport.layout()))
 
     def claim(self, *, fingerprint: str, model: str | None = None, revision: str | None = None) -> None:
         """Record which model filled the collection, unchecked; `bicross.adopting.adopt` checks, then calls this.
@@ -252,5 +261,10 @@ def _describe(transport: Transport, name: str) -> CollectionInfo | None:
         size_bytes=size,
         layout=layout.name,
         read_only=not layout.adopted,
-        **{**header.to_dict(), "sparse": header.sparse},
+        **{**_shown(header), "sparse": header.sparse},
     )
+
+
+def _shown(header: Header) -> dict[str, Any]:
+    """A header without the witness, which tells a reader nothing."""
+    return {name: value for name, value in header.to_dict().items() if name != "witness"}

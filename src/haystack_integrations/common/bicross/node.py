@@ -7,14 +7,19 @@ import threading
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, Generic, Self, TypeVar
+from urllib.parse import urlsplit
 
 from haystack import default_from_dict, default_to_dict
 from haystack.utils import ComponentDevice, Secret
 
 from bicross import pool
 from bicross.errors import ConfigurationError
+from bicross.remote.address import is_address
 
 T = TypeVar("T")
+
+HUB_TOKEN = Secret.from_env_var(["HF_API_TOKEN", "HF_TOKEN"], strict=False)
+"""What every node's `token` is unless it is set."""
 
 
 class OnFirstUse(Generic[T]):
@@ -81,18 +86,39 @@ def arguments(node: Any) -> dict[str, Any]:
     return {name: value.value if isinstance(value, Enum) else value for name, value in values.items()}
 
 
-def load_options(node: Any) -> dict[str, Any]:
-    """The arguments of a node that say how a model is loaded, in the engine's words. Secrets are resolved here."""
+def load_options(node: Any, model: str) -> dict[str, Any]:
+    """The arguments of a node that say how a model is loaded, in the engine's words.
+
+    The token of a model of the hub is resolved here. A hosted model gets the Secret as its key, unless it is the
+    hub's, which every node has: that one goes nowhere else.
+    """
     token: Secret | None = node.token
+    if is_address(model):
+        secret = {"key": None if token == HUB_TOKEN else token}
+    else:
+        secret = {"token": None if token is None else token.resolve_value()}
     return {
+        **secret,
         "device": torch_device(node.device),
-        "token": None if token is None else token.resolve_value(),
         "backend": node.backend,
         "precision": node.precision,
         "local_files_only": node.local_files_only,
         "trust_remote_code": node.trust_remote_code,
         "model_options": node.model_options,
     }
+
+
+def check_one_host(token: Secret | None, *models: str | None) -> None:
+    """Check that a node's token is the key of one host.
+
+    :raises ConfigurationError: Its models are hosted by several.
+    """
+    hosts = {urlsplit(model).netloc for model in models if is_address(model)}
+    if len(hosts) > 1 and token not in (None, HUB_TOKEN):
+        raise ConfigurationError(
+            f"token is the key of one host, got models of {sorted(hosts)!r}. Leave it out, and write the name of each "
+            "key's environment variable into the address: https://host/v1?key_variable=NAME#model"
+        )
 
 
 def torch_device(device: ComponentDevice | None) -> str:

@@ -13,7 +13,10 @@ from haystack.utils import ComponentDevice, Secret
 
 from bicross import pool
 from bicross.bi_encoder import BiEncoder
-from bicross.caches import VectorCache
+from bicross.caches import VectorCache, check_kept
+from bicross.lifecycle import Closing
+from bicross.remote.bi_encoder import RemoteBiEncoder
+from bicross.remote.loading import load_bi_encoder
 from bicross.types import Floats
 from haystack_integrations.common.bicross.embedding import Embedding
 from haystack_integrations.common.bicross.inputs import check_documents, readable
@@ -59,9 +62,9 @@ class BicrossDocumentEmbedder(Node):
     ) -> None:
         """Make the node; the model is loaded by `warm_up` or the first run.
 
-        :param model: A folder, a name on the model hub, or "starter".
+        :param model: A folder, a name on the model hub, "starter", or a hosted model: `https://host/v1#model`.
         :param device: Where the model computes; None: a GPU where there is one.
-        :param token: Access token for the hub; resolved when the model is loaded.
+        :param token: Access token for the hub, resolved when the model is loaded; or the key of a hosted model.
         :param prefix: Stands in front of every text. None: the checkpoint's own prompt for documents; "": nothing.
         :param suffix: Stands behind every text.
         :param batch_size: Memory for this many texts of the model's full length; shorter ones are packed into the same
@@ -98,7 +101,7 @@ class BicrossDocumentEmbedder(Node):
         self.trust_remote_code = trust_remote_code
         self.model_options = model_options
         self.cache_dir = None if cache_dir is None else str(cache_dir)
-        self._encoder = OnFirstUse(self._load, BiEncoder.close)
+        self._encoder = OnFirstUse(self._load, Closing.close)
         self._cache = OnFirstUse(lambda: VectorCache(cache_dir or ""), VectorCache.close)
         self._heavy = (self._encoder, self._cache) if cache_dir is not None else (self._encoder,)
 
@@ -139,7 +142,9 @@ class BicrossDocumentEmbedder(Node):
         """Embed Documents off the event loop; see `run`."""
         return await pool.computing(self.run, documents)
 
-    def _encode(self, encoder: BiEncoder, fingerprint: str, texts: list[str]) -> tuple[Floats, int, int]:
+    def _encode(
+        self, encoder: BiEncoder | RemoteBiEncoder, fingerprint: str, texts: list[str]
+    ) -> tuple[Floats, int, int]:
         """Vectors, how many texts the model encoded, how many of these it cut. **Shape:** (len(texts), dimension)."""
         encoded = truncated = 0
 
@@ -157,8 +162,13 @@ class BicrossDocumentEmbedder(Node):
             truncated += int(np.count_nonzero(cut))
             return vectors
 
-        vectors = encode(texts) if self.cache_dir is None else self._cache.get().encode(fingerprint, texts, encode)
-        return vectors, encoded, truncated
+        if self.cache_dir is None:
+            return encode(texts), encoded, truncated
+        cache = self._cache.get()
+        check_kept(cache, encoder)
+        return cache.encode(fingerprint, texts, encode), encoded, truncated
 
-    def _load(self) -> BiEncoder:
-        return BiEncoder.load(self.model, revision=self.revision, truncate_dim=self.truncate_dim, **load_options(self))
+    def _load(self) -> BiEncoder | RemoteBiEncoder:
+        return load_bi_encoder(
+            self.model, revision=self.revision, truncate_dim=self.truncate_dim, **load_options(self, self.model)
+        )

@@ -10,6 +10,9 @@ from haystack.utils import ComponentDevice, Secret
 
 from bicross import pool
 from bicross.bi_encoder import BiEncoder
+from bicross.lifecycle import Closing
+from bicross.remote.bi_encoder import RemoteBiEncoder
+from bicross.remote.loading import load_bi_encoder
 from haystack_integrations.common.bicross.embedding import Embedding
 from haystack_integrations.common.bicross.inputs import check_string
 from haystack_integrations.common.bicross.node import Node, OnFirstUse, load_options
@@ -50,9 +53,9 @@ class BicrossTextEmbedder(Node):
     ) -> None:
         """Make the node; the model is loaded by `warm_up` or the first run.
 
-        :param model: A folder, a name on the model hub, or "starter".
+        :param model: A folder, a name on the model hub, "starter", or a hosted model: `https://host/v1#model`.
         :param device: Where the model computes; None: a GPU where there is one.
-        :param token: Access token for the hub; resolved when the model is loaded.
+        :param token: Access token for the hub, resolved when the model is loaded; or the key of a hosted model.
         :param prefix: Stands in front of the text. None: the checkpoint's own prompt for queries; "": nothing.
         :param suffix: Stands behind the text.
         :param batch_size: Of no effect on a single text; here for symmetry with BicrossDocumentEmbedder.
@@ -82,7 +85,7 @@ class BicrossTextEmbedder(Node):
         self.local_files_only = local_files_only
         self.trust_remote_code = trust_remote_code
         self.model_options = model_options
-        self._encoder = OnFirstUse(self._load, BiEncoder.close)
+        self._encoder = OnFirstUse(self._load, Closing.close)
         self._heavy = (self._encoder,)
 
     @component.output_types(embedding=list[float], meta=dict[str, Any])
@@ -114,5 +117,7 @@ class BicrossTextEmbedder(Node):
         """Embed a string off the event loop; see `run`."""
         return await pool.computing(self.run, text)
 
-    def _load(self) -> BiEncoder:
-        return BiEncoder.load(self.model, revision=self.revision, truncate_dim=self.truncate_dim, **load_options(self))
+    def _load(self) -> BiEncoder | RemoteBiEncoder:
+        return load_bi_encoder(
+            self.model, revision=self.revision, truncate_dim=self.truncate_dim, **load_options(self, self.model)
+        )

@@ -11,7 +11,10 @@ from haystack.utils import ComponentDevice, Secret
 from bicross import pool
 from bicross.bi_encoder import BiEncoder
 from bicross.errors import InputError
+from bicross.lifecycle import Closing
 from bicross.readers import split
+from bicross.remote.bi_encoder import RemoteBiEncoder
+from bicross.remote.loading import load_bi_encoder
 from haystack_integrations.common.bicross.conversion import to_document, to_passage
 from haystack_integrations.common.bicross.inputs import check_documents
 from haystack_integrations.common.bicross.node import Node, OnFirstUse, load_options
@@ -79,7 +82,7 @@ class BicrossPassageSplitter(Node):
         self.local_files_only = local_files_only
         self.trust_remote_code = trust_remote_code
         self.model_options = model_options
-        self._encoder = OnFirstUse(self._load, BiEncoder.close)
+        self._encoder = OnFirstUse(self._load, Closing.close)
         self._heavy = (self._encoder,)
 
     @component.output_types(documents=list[Document])
@@ -112,5 +115,5 @@ class BicrossPassageSplitter(Node):
         """Cut Documents off the event loop; see `run`."""
         return await pool.computing(self.run, documents)
 
-    def _load(self) -> BiEncoder:
-        return BiEncoder.load(self.model, revision=self.revision, **load_options(self))
+    def _load(self) -> BiEncoder | RemoteBiEncoder:
+        return load_bi_encoder(self.model, revision=self.revision, **load_options(self, self.model))

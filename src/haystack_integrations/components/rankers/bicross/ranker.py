@@ -11,7 +11,8 @@ from haystack import Document, component
 from haystack.utils import ComponentDevice, Secret
 
 from bicross import pool
-from bicross.cross_encoder import CrossEncoder
+from bicross.lifecycle import Closing
+from bicross.remote.loading import load_cross_encoder
 from bicross.second_stage import SecondStage
 from bicross.types import Hit, Passage
 from haystack_integrations.common.bicross.conversion import reranked_meta
@@ -74,9 +75,10 @@ class BicrossRanker(Node):
     ) -> None:
         """Make the node; the model is loaded by `warm_up` or the first run.
 
-        :param model: A folder, a name on the model hub, "starter", or "fast" (the small one).
+        :param model: A folder, a name on the model hub, "starter", "fast" (the small one), or a hosted model:
+            `https://host/v1#model`.
         :param device: Where the model computes; None: a GPU where there is one.
-        :param token: Access token for the hub; resolved when the model is loaded.
+        :param token: Access token for the hub, resolved when the model is loaded; or the key of a hosted model.
         :param top_k: How many Documents to return at most.
         :param prompt: In front of every query, or where the model has a place for a task's instruction; None: the
             checkpoint's own.
@@ -207,14 +209,18 @@ class BicrossRanker(Node):
         return readable(document, self.meta_fields_to_embed, self.embedding_separator, prefix, suffix)
 
     def _load(self, activation: str) -> SecondStage:
-        encoder = CrossEncoder.load(
-            self.model, revision=self.revision, activation=activation, prompt=self.prompt, **load_options(self)
+        encoder = load_cross_encoder(
+            self.model,
+            revision=self.revision,
+            activation=activation,
+            prompt=self.prompt,
+            **load_options(self, self.model),
         )
         return SecondStage(encoder, self.stage1_weight)
 
 
 def _close(stage: SecondStage) -> None:
-    if isinstance(stage.cross_encoder, CrossEncoder):
+    if isinstance(stage.cross_encoder, Closing):
         stage.cross_encoder.close()
 
 

@@ -15,6 +15,10 @@ from bicross.bi_encoder import BiEncoder
 from bicross.cross_encoder import CrossEncoder
 from bicross.first_stage import check_kind
 from bicross.fusion import check_fusion
+from bicross.lifecycle import Closing
+from bicross.remote.bi_encoder import RemoteBiEncoder
+from bicross.remote.cross_encoder import RemoteCrossEncoder
+from bicross.remote.loading import load_bi_encoder, load_cross_encoder
 from bicross.retriever import TwoStageRetriever
 from haystack_integrations.common.bicross.conversion import hits_to_documents
 from haystack_integrations.common.bicross.inputs import (
@@ -24,7 +28,7 @@ from haystack_integrations.common.bicross.inputs import (
     check_query,
     chosen,
 )
-from haystack_integrations.common.bicross.node import Node, OnFirstUse, load_options
+from haystack_integrations.common.bicross.node import Node, OnFirstUse, check_one_host, load_options
 from haystack_integrations.common.bicross.sparse import bm25
 from haystack_integrations.common.bicross.tracing import observer
 from haystack_integrations.components.retrievers.bicross.checks import check_document_store, policy_of
@@ -86,8 +90,9 @@ class BicrossRetriever(Node):
         """Make the node; the models are loaded by `warm_up` or the first run.
 
         :param document_store: Where to search; filled with embeddings of the same model.
-        :param model: The bi-encoder: a folder, a name on the model hub, or "starter".
-        :param ranker_model: The cross-encoder: a folder, a name, "starter", "fast", or None for the first stage alone.
+        :param model: The bi-encoder: a folder, a name on the model hub, "starter", or a hosted model:
+            `https://host/v1#model`.
+        :param ranker_model: The cross-encoder, named likewise, also "fast"; None for the first stage alone.
         :param filters: Haystack's filter dict.
         :param top_k: How many Documents to return at most.
         :param candidates: How many Documents the first stage hands to the second.
@@ -109,7 +114,7 @@ class BicrossRetriever(Node):
         :param return_embedding: Give the Documents their embeddings. Copying them on costs more than the search.
         :param filter_policy: Whether a run's filters take the place of the node's ("replace") or join them ("merge").
         :param device: Where both models compute; None: a GPU where there is one.
-        :param token: Access token for the hub; resolved when the models are loaded.
+        :param token: Access token for the hub, resolved when the models are loaded; or the key of hosted models.
         :param query_prompt: In front of what the bi-encoder reads, such as a task's instruction; None: the checkpoint's
             own.
         :param ranker_prompt: The same for the cross-encoder, or where it has a place for an instruction.
@@ -154,8 +159,9 @@ class BicrossRetriever(Node):
         self.local_files_only = local_files_only
         self.trust_remote_code = trust_remote_code
         self.model_options = model_options
-        self._bi_encoder = OnFirstUse(self._load_bi_encoder, BiEncoder.close)
-        self._cross_encoder = OnFirstUse(self._load_cross_encoder, CrossEncoder.close)
+        check_one_host(token, self.model, self.ranker_model)
+        self._bi_encoder = OnFirstUse(self._load_bi_encoder, Closing.close)
+        self._cross_encoder = OnFirstUse(self._load_cross_encoder, Closing.close)
         self._heavy = (self._bi_encoder,) if ranker_model is None else (self._bi_encoder, self._cross_encoder)
         self._lock = threading.Lock()
         self._engines: dict[str, TwoStageRetriever] = {}
@@ -275,19 +281,20 @@ class BicrossRetriever(Node):
                 self._engines[kind] = engine
             return engine
 
-    def _load_bi_encoder(self) -> BiEncoder:
-        return BiEncoder.load(
+    def _load_bi_encoder(self) -> BiEncoder | RemoteBiEncoder:
+        return load_bi_encoder(
             self.model,
             revision=self.revision,
             query_prompt=self.query_prompt,
             truncate_dim=self.truncate_dim,
-            **load_options(self),
+            **load_options(self, self.model),
         )
 
-    def _load_cross_encoder(self) -> CrossEncoder:
-        return CrossEncoder.load(
-            self.ranker_model or "starter",
+    def _load_cross_encoder(self) -> CrossEncoder | RemoteCrossEncoder:
+        name = self.ranker_model or "starter"
+        return load_cross_encoder(
+            name,
             revision=self.ranker_revision,
             prompt=self.ranker_prompt,
-            **load_options(self),
+            **load_options(self, name),
         )

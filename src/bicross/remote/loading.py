@@ -1,0 +1,91 @@
+"""A model by its name, wherever it computes: here, or behind an address."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from bicross.bi_encoder import BiEncoder
+from bicross.cross_encoder import CrossEncoder
+from bicross.errors import ConfigurationError, MissingExtraError
+from bicross.remote.address import is_address
+
+if TYPE_CHECKING:
+    from bicross.remote.bi_encoder import RemoteBiEncoder
+    from bicross.remote.cross_encoder import RemoteCrossEncoder
+    from bicross.remote.keys import Secret
+
+_HERE: dict[str, Any] = {
+    "revision": None,
+    "token": None,
+    "local_files_only": False,
+    "cache_dir": None,
+    "device": "auto",
+    "workers": None,
+    "precision": "float32",
+    "backend": "auto",
+    "truncate_dim": None,
+    "query_prompt": None,
+    "prompt": None,
+    "model_options": None,
+    "trust_remote_code": False,
+}
+"""What only a model that is loaded has, and what it means to leave it out."""
+_SPELLED = {"truncate_dim": "dimensions", "query_prompt": "query_prompt"}
+"""How an address says the same."""
+
+
+def load_bi_encoder(
+    name_or_path: str | os.PathLike[str] = "starter", *, key: Secret | None = None, **options: Any
+) -> BiEncoder | RemoteBiEncoder:
+    """`BiEncoder.load`, or a `RemoteBiEncoder` where the name is an address.
+
+    Args:
+        name_or_path: A folder, a name on the model hub, a starter, or an address: ``https://host/v1#model``.
+        key: For an address; None: from the environment.
+        **options: As `BiEncoder.load` takes them.
+
+    Raises:
+        ConfigurationError: An option that a hosted model doesn't have.
+    """
+    if not is_address(name_or_path):
+        return BiEncoder.load(name_or_path, **options)
+    _check_unused(options)
+    try:
+        from bicross.remote.bi_encoder import RemoteBiEncoder
+
+        return RemoteBiEncoder.from_address(str(name_or_path), key=key)
+    except ImportError as error:
+        raise _missing() from error
+
+
+def load_cross_encoder(
+    name_or_path: str | os.PathLike[str] = "starter", *, key: Secret | None = None, **options: Any
+) -> CrossEncoder | RemoteCrossEncoder:
+    """`CrossEncoder.load`, or a `RemoteCrossEncoder` where the name is an address; see `load_bi_encoder`."""
+    if not is_address(name_or_path):
+        return CrossEncoder.load(name_or_path, **options)
+    options.pop("activation", None)  # the endpoint has its own
+    _check_unused(options)
+    try:
+        from bicross.remote.cross_encoder import RemoteCrossEncoder
+
+        return RemoteCrossEncoder.from_address(str(name_or_path), key=key)
+    except ImportError as error:
+        raise _missing() from error
+
+
+def _check_unused(options: dict[str, Any]) -> None:
+    for option, value in options.items():
+        if option == "token":
+            continue  # the model hub's: it never goes to another host
+        if option not in _HERE or value != _HERE[option]:
+            spelled = _SPELLED.get(option)
+            hint = f" Write ?{spelled}=… into its address." if spelled else " Leave it out."
+            raise ConfigurationError(
+                f"{option} belongs to a model that computes here, got {option}={value!r} for a hosted one.{hint}"
+            )
+
+
+def _missing() -> MissingExtraError:
+    return MissingExtraError('A hosted model needs httpx: pip install "bicross[remote]"')
