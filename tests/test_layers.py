@@ -13,7 +13,7 @@ BASE = {"types", "errors", "arguments", "progress", "pool", "overlap", "lifecycl
 ENCODING = BASE | {"encoding"}
 STORES = BASE | {"stores", "caches"}
 SPARSE = ENCODING | {"sparse"}
-MODELS = ENCODING | {"bi_encoder", "cross_encoder"}
+MODELS = ENCODING | {"late_interaction", "bi_encoder", "cross_encoder"}
 RETRIEVER = (
     MODELS
     | STORES
@@ -59,6 +59,7 @@ MAY_IMPORT = {
     "ranking": BASE,
     "bi_encoder": MODELS,
     "cross_encoder": MODELS,
+    "late_interaction": MODELS,
     "first_stage": RETRIEVER,
     "fusion": BASE,
     "diversity": BASE | STORES | {"ranking"},
@@ -82,6 +83,7 @@ HEAVY = {
     "torch": {
         "encoding/backends/torch.py",
         "encoding/backends/decoder.py",
+        "encoding/backends/token_vectors.py",
         "encoding/backends/masked_lm.py",
         "encoding/backends/exporting.py",
         "encoding/backends/onnx_export.py",

@@ -13,8 +13,8 @@ HEAVY = ("torch", "transformers", "numpy", "qdrant_client", "qdrant_edge", "rich
 
 def test_the_public_names_are_pinned() -> None:
     assert bicross.__all__ == [
-        "BiEncoder", "CrossEncoder", "Encoder", "ExactStore", "Hit", "IndexReport", "Passage", "QdrantStore", "Scorer",
-        "SearchResult", "TwoStageRetriever",
+        "BiEncoder", "CrossEncoder", "Encoder", "ExactStore", "Hit", "IndexReport", "LateInteractionReranker",
+        "Passage", "QdrantStore", "Scorer", "SearchResult", "TwoStageRetriever",
     ]  # fmt: skip
     assert all(getattr(bicross, name) is not None for name in bicross.__all__)
 

@@ -370,3 +370,98 @@ def write_encoder_checkpoint(
             write_json(folder / "sentence_bert_config.json", {"max_seq_length": max_length, "do_lower_case": False})
     write_settings(folder, prompts or {}, model_type="SentenceTransformer")
     return folder
+
+
+def write_colbert_weights(folder: Path, *, seed: int = 21, head: bool) -> Path:
+    """A BERT with its tokenizer, which has "[unused0]", "[unused1]" and "[MASK]"; with Stanford's head or without."""
+    from transformers import BertModel
+
+    from tiny_models import bert_config
+
+    torch.manual_seed(seed)
+    model = BertModel(bert_config(initializer_range=0.3, max_position_embeddings=64))
+    tensors = {f"bert.{name}": tensor.contiguous() for name, tensor in model.state_dict().items()}
+    if head:
+        tensors["linear.weight"] = torch.randn(16, 32) / 6
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        config = model.config.to_dict() | {"architectures": ["HF_ColBERT"]}
+        write_json(folder / "config.json", config)
+    else:
+        model.save_pretrained(folder)
+    write_tokenizer(folder, 64)
+    words = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    vocabulary = words["model"]["vocab"]
+    for token in ("[unused0]", "[unused1]", "[MASK]"):
+        vocabulary[token] = len(vocabulary)
+    words["added_tokens"].append(words["added_tokens"][0] | {"id": vocabulary["[MASK]"], "content": "[MASK]"})
+    write_json(folder / "tokenizer.json", words)
+    path = folder / "tokenizer_config.json"
+    write_json(path, json.loads(path.read_text(encoding="utf-8")) | {"mask_token": "[MASK]"})
+    return folder
+
+
+def write_stanford(folder: Path, *, attend: bool = False) -> Path:
+    """colbert-ir/colbertv2.0: the layer among the weights, the settings in artifact.metadata."""
+    write_colbert_weights(folder, head=True)
+    lengths = {"query_maxlen": 12, "doc_maxlen": 20}
+    tokens = {"query_token_id": "[unused0]", "doc_token_id": "[unused1]"}
+    write_json(
+        folder / "artifact.metadata", lengths | tokens | {"mask_punctuation": True, "attend_to_mask_tokens": attend}
+    )
+    return folder
+
+
+def write_pylate(folder: Path, *, expand: bool = True) -> Path:
+    """As PyLate 1.x saves: two modules, prefixes and lengths beside the prompts."""
+    write_colbert_weights(folder, head=False)
+    write_modules(folder, ("", f"{ST}.models.Transformer"), ("1_Dense", "pylate.models.Dense.Dense"))
+    write_token_dense(folder / "1_Dense")
+    write_json(folder / "sentence_bert_config.json", {"max_seq_length": 19, "do_lower_case": False})
+    settings = {"model_type": "ColBERT", "similarity_fn_name": "MaxSim", "query_prefix": "[unused0]"}
+    settings |= {"document_prefix": "[unused1]", "query_length": 12, "document_length": 20}
+    more = {"attend_to_expansion_tokens": False, "skiplist_words": [".", ",", "?"], "do_query_expansion": expand}
+    write_settings(folder, {}, **(settings | more))
+    return folder
+
+
+def write_multi_vector(folder: Path, *, strategy: str | None = "min", attend: bool = True) -> Path:
+    """As sentence-transformers 6.x saves a MultiVectorEncoder."""
+    write_colbert_weights(folder, head=False)
+    write_modules(
+        folder,
+        ("", f"{ST}.base.modules.transformer.Transformer"),
+        ("1_Dense", f"{ST}.base.modules.dense.Dense"),
+        ("2_MultiVectorMask", f"{ST}.multi_vector_encoder.modules.multi_vector_mask.MultiVectorMask"),
+        ("3_Normalize", f"{ST}.base.modules.normalize.Normalize"),
+    )
+    names = {"module_input_name": "token_embeddings", "module_output_name": "token_embeddings"}
+    write_token_dense(folder / "1_Dense", **names)
+    mask = {"skiplist_words": [".", "the"], "skiplist_tasks": ["query", "document"], "keep_only_token_ids": None}
+    write_json(folder / "2_MultiVectorMask/config.json", mask)
+    write_json(folder / "3_Normalize/config.json", names)
+    expansion = None if strategy is None else {"strategy": strategy, "attend": attend, "token": None, "length": 12}
+    write_json(
+        folder / "sentence_bert_config.json",
+        {
+            "transformer_task": "feature-extraction",
+            "modality_config": {"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
+            "module_output_name": "token_embeddings",
+            "query_length": 16,
+            "document_length": 20,
+            "query_expansion": expansion,
+        },
+    )
+    prompts = {"query": "find ", "document": "old "}
+    write_settings(folder, prompts, model_type="MultiVectorEncoder")
+    settings = folder / "config_sentence_transformers.json"
+    write_json(settings, json.loads(settings.read_text()) | {"similarity_fn_name": "maxsim"})
+    return folder
+
+
+def write_token_dense(folder: Path, **names: str) -> None:
+    generator = torch.Generator().manual_seed(9)
+    identity = "torch.nn.modules.linear.Identity"
+    sizes = {"in_features": 32, "out_features": 16, "bias": False, "activation_function": identity}
+    write_json(folder / "config.json", sizes | names)
+    save_file({"linear.weight": torch.randn(16, 32, generator=generator) / 6}, folder / "model.safetensors")

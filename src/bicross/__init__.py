@@ -9,6 +9,7 @@ from bicross.lazy import lazy_names
 if TYPE_CHECKING:
     from bicross.bi_encoder import BiEncoder
     from bicross.cross_encoder import CrossEncoder
+    from bicross.late_interaction import LateInteractionReranker
     from bicross.retriever import TwoStageRetriever
     from bicross.stores import ExactStore, QdrantStore
     from bicross.types import Encoder, Hit, IndexReport, Passage, Scorer, SearchResult
@@ -20,6 +21,7 @@ _HOMES = {
     "ExactStore": "bicross.stores",
     "Hit": "bicross.types",
     "IndexReport": "bicross.types",
+    "LateInteractionReranker": "bicross.late_interaction",
     "Passage": "bicross.types",
     "QdrantStore": "bicross.stores",
     "Scorer": "bicross.types",
@@ -35,6 +37,7 @@ __all__ = [
     "ExactStore",
     "Hit",
     "IndexReport",
+    "LateInteractionReranker",
     "Passage",
     "QdrantStore",
     "Scorer",

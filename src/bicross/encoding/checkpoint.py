@@ -230,7 +230,7 @@ def _tower(modules: Sequence[tuple[str, Path]], folder: Path) -> TowerSpec:
         elif kind == "Pooling" and pooling is None and not heads:
             pooling = _read_pooling(path)
         elif kind == "Dense":
-            heads.append(_read_dense(path))
+            heads.append(read_dense(path))
         elif kind == "Normalize":
             heads.append(NormalizeSpec())
         elif kind != "Dropout":  # does nothing outside training
@@ -281,11 +281,16 @@ def _read_pooling(folder: Path) -> PoolingSpec:
     return PoolingSpec(modes, bool(config.get("include_prompt", True)))
 
 
-def _read_dense(folder: Path) -> DenseSpec:
+def read_dense(folder: Path, reads: str = "sentence_embedding") -> DenseSpec:
+    """A Dense module's folder.
+
+    Raises:
+        CheckpointError: It reads something else than it should here.
+    """
     config = read_json(folder / "config.json")
-    where = config.get("module_input_name", "sentence_embedding")
-    if where != "sentence_embedding":
-        raise CheckpointError(f"A Dense module must read 'sentence_embedding', got {where!r} in {str(folder)!r}.")
+    where = config.get("module_input_name", reads)
+    if where != reads:
+        raise CheckpointError(f"A Dense module must read {reads!r}, got {where!r} in {str(folder)!r}.")
     return DenseSpec(
         folder,
         int(config["in_features"]),

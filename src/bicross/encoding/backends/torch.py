@@ -340,8 +340,15 @@ class _Dense(nn.Module):
 
 
 def _head(spec: DenseSpec | NormalizeSpec) -> nn.Module:
-    if isinstance(spec, NormalizeSpec):
-        return _Normalize()
+    return _Normalize() if isinstance(spec, NormalizeSpec) else dense_head(spec)
+
+
+def dense_head(spec: DenseSpec) -> nn.Module:
+    """A linear layer with its weights.
+
+    Raises:
+        CheckpointError: They aren't what its config.json says.
+    """
     module = _Dense(spec)
     try:
         tensors = {name: tensor for file in weight_files(spec.folder) for name, tensor in load_file(file).items()}
