@@ -271,7 +271,8 @@ def _check_weights(model: Any, report: Mapping[str, Any], folder: os.PathLike[st
             f"{sorted(map(str, report['mismatched_keys']))[:3]}. Fetch the model again."
         )
     for name, weight in model.named_parameters():
-        if weight.is_floating_point() and not bool(torch.isfinite(weight).all()):
+        plain = type(weight.data) is Tensor  # a quantised weight is of its library's own class
+        if plain and weight.is_floating_point() and not bool(torch.isfinite(weight).all()):
             raise CheckpointError(
                 f"Weights must be finite numbers, got NaN or infinity in {name!r} of {str(folder)!r}. "
                 "The file is damaged: fetch the model again."
