@@ -119,6 +119,7 @@ HEAVY = {
     "httpx": {"remote/connection.py"},
     "starlette": {"server"},
     "uvicorn": {"server/running.py"},
+    "mcp": {"server/agents.py"},
     "prometheus_client": {"server/metrics.py"},
     "typer": {"cli"},
     "langchain_core": {"langchain"},

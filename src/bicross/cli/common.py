@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Unpack
 
 import typer
 
-from bicross.errors import ConfigurationError
+from bicross.errors import CollectionNotFoundError, ConfigurationError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from bicross.bi_encoder import BiEncoder
-    from bicross.remote import RemoteBiEncoder
+    from bicross.cross_encoder import CrossEncoder
+    from bicross.remote import RemoteBiEncoder, RemoteCrossEncoder
+    from bicross.retriever import TwoStageRetriever
     from bicross.stores import CollectionInfo, QdrantStore
     from bicross.types import SparseEncoder
 
@@ -28,6 +30,10 @@ PrecisionOption = Annotated[
     str,
     typer.Option("--precision", help="auto (bfloat16 where the hardware computes in it: the advice), float32, int8."),
 ]
+CrossOption = Annotated[str, typer.Option("--cross", help="Cross-encoder: a model, 'starter', 'fast', or 'none'.")]
+BudgetOption = Annotated[
+    float | None, typer.Option("--budget-ms", help="Rerank as deep as this time allows, in milliseconds.")
+]
 CacheOption = Annotated[str, typer.Option("--cache", help="Folder of vectors and scores that are kept.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps …")]
 
@@ -37,6 +43,11 @@ FirstStageOption = Annotated[
 LanguageOption = Annotated[
     str | None,
     typer.Option(help="BM25's language: de, en, …, auto, none. Default: the collection's own, else en."),
+]
+
+SparseOption = Annotated[
+    str | None,
+    typer.Option("--sparse", help="What makes the query's sparse vector. Default: the collection's own."),
 ]
 
 DEFAULT_STORE = ".bicross"
@@ -65,6 +76,22 @@ def open_store(place: str, collection: str, **keys: Unpack[StoreKeys]) -> Qdrant
     if place.startswith(("http://", "https://")):
         return QdrantStore(url=place, collection=collection, api_key=os.environ.get("QDRANT_API_KEY"), **keys)
     return QdrantStore(path=place, collection=collection, **keys)
+
+
+def find_collection(source: QdrantStore) -> CollectionInfo:
+    """What the store's collection is.
+
+    Raises:
+        CollectionNotFoundError: There is none.
+    """
+    info = source.info()
+    if info is None:
+        others = ", ".join(repr(other.name) for other in source.collections(lambda *_: None)) or "none"
+        raise CollectionNotFoundError(
+            f"There is no collection {source.collection!r} in {source.place!r} (there: {others}). Fill it: bicross "
+            "index PATH…"
+        )
+    return info
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -125,6 +152,49 @@ def load_sparse_encoder(
             "The collection doesn't say which model made its sparse vectors. Name it: --sparse MODEL, or bm25."
         )
     return SpladeEncoder.load(name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Models:
+    """What searches a collection."""
+
+    first_stage: str
+    bi_encoder: BiEncoder | RemoteBiEncoder
+    cross_encoder: CrossEncoder | RemoteCrossEncoder | None
+    sparse_encoder: SparseEncoder | None
+
+    def over(self, store: QdrantStore) -> TwoStageRetriever:
+        """Both stages over the collection that is open in a store."""
+        from bicross.retriever import TwoStageRetriever
+
+        return TwoStageRetriever(
+            self.bi_encoder,
+            store,
+            self.cross_encoder,
+            first_stage=self.first_stage,
+            sparse_encoder=self.sparse_encoder,
+        )
+
+
+def load_models(
+    info: CollectionInfo,
+    *,
+    cross: str,
+    first_stage: str,
+    language: str | None,
+    sparse: str | None,
+    precision: str,
+    device: str,
+) -> Models:
+    """The bi-encoder that filled a collection, the cross-encoder that was named, and what makes sparse vectors."""
+    from bicross.remote import loading
+
+    return Models(
+        first_stage,
+        load_bi_encoder(info, None, precision, device),
+        None if cross == "none" else loading.load_cross_encoder(cross, precision=precision, device=device),
+        load_sparse_encoder(info, first_stage, language, sparse),
+    )
 
 
 def show_warnings_plainly() -> None:

@@ -12,23 +12,25 @@ import typer
 from bicross.cli.common import (
     DEFAULT_COLLECTION,
     DEFAULT_STORE,
+    BudgetOption,
     CollectionOption,
+    CrossOption,
     DeviceOption,
     FirstStageOption,
     JsonOption,
     LanguageOption,
     PrecisionOption,
+    SparseOption,
     StoreOption,
     console,
-    load_bi_encoder,
-    load_sparse_encoder,
+    find_collection,
+    load_models,
     open_store,
     print_json,
 )
-from bicross.errors import CollectionNotFoundError, ConfigurationError
+from bicross.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from bicross.stores import CollectionInfo, QdrantStore
     from bicross.types import Hit, SearchResult
 
 _SNIPPET = 160
@@ -38,15 +40,11 @@ def search(
     queries: Annotated[list[str], typer.Argument(metavar="QUERY", help="What is sought; several are run in turn.")],
     store: StoreOption = DEFAULT_STORE,
     collection: CollectionOption = DEFAULT_COLLECTION,
-    cross: Annotated[
-        str, typer.Option("--cross", help="Cross-encoder: a model, 'starter', 'fast', or 'none'.")
-    ] = "starter",
+    cross: CrossOption = "starter",
     top_k: Annotated[int, typer.Option(help="How many hits.")] = 10,
     candidates: Annotated[int, typer.Option(help="What the first stage hands to the second.")] = 100,
     filter: Annotated[str | None, typer.Option("--filter", help="A filter as JSON.")] = None,
-    budget_ms: Annotated[
-        float | None, typer.Option("--budget-ms", help="Rerank as deep as this time allows, in milliseconds.")
-    ] = None,
+    budget_ms: BudgetOption = None,
     score_threshold: Annotated[float | None, typer.Option(help="Least final score of a hit.")] = None,
     context: Annotated[int, typer.Option(help="Neighbouring passages on either side of a hit.")] = 0,
     group_by: Annotated[
@@ -58,10 +56,7 @@ def search(
     group_size: Annotated[int, typer.Option(help="Most passages of a document, with --group-by.")] = 1,
     first_stage: FirstStageOption = "dense",
     language: LanguageOption = None,
-    sparse: Annotated[
-        str | None,
-        typer.Option("--sparse", help="What makes the query's sparse vector. Default: the collection's own."),
-    ] = None,
+    sparse: SparseOption = None,
     diversity: Annotated[float, typer.Option(help="From 0 to 1: how much a hit loses by being like a better one.")] = 0,
     precision: PrecisionOption = "float32",
     device: DeviceOption = "auto",
@@ -77,16 +72,18 @@ def search(
 
     Example: bicross search rain --filter '{"field": "meta.lang", "operator": "==", "value": "en"}' --json
     """
-    from bicross.remote import loading
-    from bicross.retriever import TwoStageRetriever
-
     condition = _parse_filter(filter)
     with open_store(store, collection) as source:
-        info = _collection(source, store, collection)
-        encoder = load_bi_encoder(info, None, precision, device)
-        scorer = None if cross == "none" else loading.load_cross_encoder(cross, precision=precision, device=device)
-        lexical = load_sparse_encoder(info, first_stage, language, sparse)
-        retriever = TwoStageRetriever(encoder, source, scorer, first_stage=first_stage, sparse_encoder=lexical)
+        models = load_models(
+            find_collection(source),
+            cross=cross,
+            first_stage=first_stage,
+            language=language,
+            sparse=sparse,
+            precision=precision,
+            device=device,
+        )
+        retriever = models.over(source)
         # The first call of a model takes much longer than any other; the times below are those of a running service.
         retriever.search("warm up", 1, candidates=2)
         for query in queries:
@@ -105,8 +102,8 @@ def search(
             if as_json:
                 print_json(as_dict(query, result))
             else:
-                unit = encoder.similarity_name if first_stage == "dense" else first_stage
-                units = (unit, scorer.score_unit if scorer else "")
+                unit = models.bi_encoder.similarity_name if first_stage == "dense" else first_stage
+                units = (unit, models.cross_encoder.score_unit if models.cross_encoder else "")
                 _print_result(query, result, units, retriever.stage1_weight, grouped=group_by is not None)
 
 
@@ -154,16 +151,6 @@ def _parse_filter(text: str | None) -> dict[str, Any] | None:
     if not isinstance(value, dict):
         raise ConfigurationError(f"--filter must be a JSON object, got {text!r}.")
     return value
-
-
-def _collection(source: QdrantStore, store: str, collection: str) -> CollectionInfo:
-    info = source.info()
-    if info is None:
-        others = ", ".join(repr(other.name) for other in source.collections(lambda *_: None)) or "none"
-        raise CollectionNotFoundError(
-            f"There is no collection {collection!r} in {store!r} (there: {others}). Fill it: bicross index PATH…"
-        )
-    return info
 
 
 def _print_result(
