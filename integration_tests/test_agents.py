@@ -48,12 +48,11 @@ def message(result: CallToolResult) -> str:
     return result.content[0].text
 
 
-@pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_an_agent_searches_an_index_that_is_filled_meanwhile(
-    server: StdioServerParameters, mode: str, bicross: Run, tmp_path: Path
+    server: StdioServerParameters, bicross: Run, tmp_path: Path
 ) -> None:
     docs, store = write_docs(tmp_path / "docs"), tmp_path / ".bicross"
-    async with Client(server, mode=mode, read_timeout_seconds=120) as client:
+    async with Client(server, read_timeout_seconds=300) as client:
         assert [tool.name for tool in (await client.list_tools()).tools] == ["search"]
         missing = message(await client.call_tool("search", {"query": "oil"}))
         assert "There is no collection 'default'" in missing
