@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bicross.caches import ScoreCache, VectorCache
+from bicross.caches import ScoreCache, VectorCache, check_kept
 from bicross.cross_encoder import raw_fingerprint
 from bicross.distillation.lists import CandidateLists
 from bicross.errors import ConfigurationError, InputError
@@ -141,6 +141,7 @@ def _similarities(model: Encoder, lists: CandidateLists, folder: Path, batch: in
     parts = [np.zeros(0, dtype=np.float32)]
     remaining = iter(lists)
     with VectorCache(folder) as cache, progress("similarities", len(lists), show) as advance:
+        check_kept(cache, model)
         while block := list(islice(remaining, _LISTS)):
             ids = list(dict.fromkeys(d for one in block for d in one.document_ids))
             texts = [lists.documents[document_id] for document_id in ids]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Self, overload
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +14,11 @@ from bicross.encoding.fingerprint import digest
 from bicross.encoding.prompts import Role
 from bicross.encoding.tokenizer import check_text, check_texts
 from bicross.errors import AnswerError, ConfigurationError
-from bicross.lifecycle import Closing
 from bicross.progress import progress
-from bicross.remote.address import Calls, arguments_of, check_base, parse, written
+from bicross.remote.address import Calls
 from bicross.remote.dialects import EMBEDDING_DIALECTS, choose, vectors_of
-from bicross.remote.keys import Key, Secret
+from bicross.remote.keys import Secret
+from bicross.remote.model import RemoteModel
 from bicross.types import Floats
 from bicross.witness import WITNESS_TEXT
 
@@ -31,20 +30,10 @@ Mask = npt.NDArray[np.bool_]
 _BATCH_SIZE = 32
 """What text-embeddings-inference takes; others take more."""
 _BYTES_PER_TOKEN = 4
-_OPTIONS: dict[str, type] = {
-    "api": str,
-    "key_variable": str,
-    "dimensions": int,
-    "query_prompt": str,
-    "document_prompt": str,
-    "query_input_type": str,
-    "document_input_type": str,
-    "similarity": str,
-    "max_length": int,
-}
+_MAX_LENGTH = 512
 
 
-class RemoteBiEncoder(Closing):
+class RemoteBiEncoder(RemoteModel):
     """Embeds queries and documents by an endpoint: OpenAI's, one compatible with it, ZeroEntropy's, `bicross serve`.
 
     Its fingerprint is the model's name there, the prompts and the dimensions: nobody outside sees the weights. Beside
@@ -71,7 +60,17 @@ class RemoteBiEncoder(Closing):
         ConfigurationError: An argument that makes no sense.
     """
 
-    revision: str | None = None
+    _written: ClassVar[Mapping[str, type]] = {
+        "api": str,
+        "key_variable": str,
+        "dimensions": int,
+        "query_prompt": str,
+        "document_prompt": str,
+        "query_input_type": str,
+        "document_input_type": str,
+        "similarity": str,
+        "max_length": int,
+    }
 
     def __init__(
         self,
@@ -87,31 +86,11 @@ class RemoteBiEncoder(Closing):
         query_input_type: str | None = None,
         document_input_type: str | None = None,
         similarity: str = "cosine",
-        max_length: int = 512,
+        max_length: int = _MAX_LENGTH,
         calls: Calls | None = None,
         client: httpx.Client | None = None,
     ) -> None:
-        from bicross.remote.connection import Connection
-
-        if not isinstance(model, str) or not model:
-            raise ConfigurationError(f"model is the model's name at the endpoint, got {model!r}.")
-        if similarity not in ("cosine", "dot"):
-            raise ConfigurationError(f"similarity must be 'cosine' or 'dot', got {similarity!r}.")
-        self.base_url = check_base(base_url)
-        self.model = model
-        self.api = choose(api, base_url, EMBEDDING_DIALECTS, "openai")
-        self.dimensions = None if dimensions is None else check_count(dimensions, "dimensions")
-        self.prompts: Mapping[Role, str] = {"query": query_prompt, "document": document_prompt}
-        self.similarity_name = similarity
-        self.max_length = check_count(max_length, "max_length")
-        self.calls = calls or Calls()
-        self._dialect = EMBEDDING_DIALECTS[self.api]
-        types: Mapping[Role, str | None] = self._dialect.input_types or {"query": None, "document": None}
-        self._input_types: Mapping[Role, str | None] = {
-            "query": query_input_type or types["query"],
-            "document": document_input_type or types["document"],
-        }
-        self._options = {
+        options = {
             "api": api,
             "key_variable": key_variable,
             "dimensions": dimensions,
@@ -120,28 +99,24 @@ class RemoteBiEncoder(Closing):
             "query_input_type": query_input_type,
             "document_input_type": document_input_type,
             "similarity": None if similarity == "cosine" else similarity,
-            "max_length": None if max_length == 512 else max_length,
+            "max_length": None if max_length == _MAX_LENGTH else max_length,
         }
-        host = urlsplit(self.base_url).hostname or ""
-        self._connection = Connection(self.base_url, Key(host, key, key_variable), self.calls, client)
+        super().__init__(base_url, model, options, key, calls, client)
+        if similarity not in ("cosine", "dot"):
+            raise ConfigurationError(f"similarity must be 'cosine' or 'dot', got {similarity!r}.")
+        self.api = choose(api, base_url, EMBEDDING_DIALECTS, "openai")
+        self.dimensions = None if dimensions is None else check_count(dimensions, "dimensions")
+        self.prompts: Mapping[Role, str] = {"query": query_prompt, "document": document_prompt}
+        self.similarity_name = similarity
+        self.max_length = check_count(max_length, "max_length")
+        self._dialect = EMBEDDING_DIALECTS[self.api]
+        types: Mapping[Role, str | None] = self._dialect.input_types or {"query": None, "document": None}
+        self._input_types: Mapping[Role, str | None] = {
+            "query": query_input_type or types["query"],
+            "document": document_input_type or types["document"],
+        }
         self._dimension: int | None = dimensions
         self._witness: Floats | None = None
-
-    @classmethod
-    def from_address(cls, address: str, *, key: Secret | None = None, client: httpx.Client | None = None) -> Self:
-        """The model behind an address such as ``https://api.openai.com/v1?dimensions=256#text-embedding-3-small``.
-
-        Raises:
-            ConfigurationError: It isn't one, or holds an option that is unknown or makes no sense.
-        """
-        base_url, model, options = parse(address)
-        arguments: dict[str, Any] = arguments_of(cls, options, _OPTIONS)
-        return cls(base_url, model, key=key, client=client, **arguments)
-
-    @property
-    def name(self) -> str:
-        """The address that leads to this model again; holds no key."""
-        return written(self.base_url, self.model, self._options, self.calls)
 
     @property
     def dimension(self) -> int:
@@ -231,13 +206,6 @@ class RemoteBiEncoder(Closing):
     ) -> Floats | tuple[Floats, Mask]:
         """Embed documents; see `encode_query`."""
         return self._encode("document", texts, return_truncation, **options)
-
-    def close(self) -> None:
-        """Close the connections; twice is harmless."""
-        self._connection.close()
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.name!r})"
 
     def _encode(
         self,

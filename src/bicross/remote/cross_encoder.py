@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urlsplit
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -13,21 +12,20 @@ from bicross.cross_encoder import check_pairs
 from bicross.encoding.fingerprint import digest
 from bicross.encoding.tokenizer import check_text, check_texts
 from bicross.errors import ConfigurationError
-from bicross.lifecycle import Closing
 from bicross.progress import progress
-from bicross.remote.address import Calls, arguments_of, check_base, parse, written
+from bicross.remote.address import Calls
 from bicross.remote.dialects import RERANK_DIALECTS, choose, scores_of
-from bicross.remote.keys import Key, Secret
+from bicross.remote.keys import Secret
+from bicross.remote.model import RemoteModel
 from bicross.types import Floats, Ranked
 
 if TYPE_CHECKING:
     import httpx
 
 _BATCH_SIZE = 100
-_OPTIONS: dict[str, type] = {"api": str, "key_variable": str, "raw_scores": bool}
 
 
-class RemoteCrossEncoder(Closing):
+class RemoteCrossEncoder(RemoteModel):
     """Scores pairs by an endpoint: Cohere's, Jina's, one compatible with them, ZeroEntropy's, `bicross serve`.
 
     Its fingerprint is the model's name there. Safe to call from many threads.
@@ -48,7 +46,7 @@ class RemoteCrossEncoder(Closing):
         ConfigurationError: An argument that makes no sense.
     """
 
-    revision: str | None = None
+    _written: ClassVar[Mapping[str, type]] = {"api": str, "key_variable": str, "raw_scores": bool}
 
     def __init__(
         self,
@@ -62,37 +60,13 @@ class RemoteCrossEncoder(Closing):
         calls: Calls | None = None,
         client: httpx.Client | None = None,
     ) -> None:
-        from bicross.remote.connection import Connection
-
-        if not isinstance(model, str) or not model:
-            raise ConfigurationError(f"model is the model's name at the endpoint, got {model!r}.")
-        self.base_url = check_base(base_url)
-        self.model = model
+        options = {"api": api, "key_variable": key_variable, "raw_scores": raw_scores or None}
+        super().__init__(base_url, model, options, key, calls, client)
         self.api = choose(api, base_url, RERANK_DIALECTS, "cohere")
-        self.calls = calls or Calls()
         self.raw_scores = raw_scores
         self._dialect = RERANK_DIALECTS[self.api]
         if raw_scores and not self._dialect.raw:
             raise ConfigurationError(f"raw_scores is for the apis 'bicross' and 'tei', got api={self.api!r}.")
-        self._options = {"api": api, "key_variable": key_variable, "raw_scores": raw_scores or None}
-        host = urlsplit(self.base_url).hostname or ""
-        self._connection = Connection(self.base_url, Key(host, key, key_variable), self.calls, client)
-
-    @classmethod
-    def from_address(cls, address: str, *, key: Secret | None = None, client: httpx.Client | None = None) -> Self:
-        """The model behind an address such as ``https://api.cohere.com/v2#rerank-v3.5``.
-
-        Raises:
-            ConfigurationError: It isn't one, or holds an option that is unknown or makes no sense.
-        """
-        base_url, model, options = parse(address)
-        arguments: dict[str, Any] = arguments_of(cls, options, _OPTIONS)
-        return cls(base_url, model, key=key, client=client, **arguments)
-
-    @property
-    def name(self) -> str:
-        """The address that leads to this model again; holds no key."""
-        return written(self.base_url, self.model, self._options, self.calls)
 
     @property
     def fingerprint(self) -> str:
@@ -150,13 +124,6 @@ class RemoteCrossEncoder(Closing):
         scores = self.predict([(query, text) for text in check_texts(texts)])
         order = np.argsort(-scores, kind="stable")[: None if top_k is None else check_count(top_k, "top_k")]
         return [Ranked(int(i), float(scores[i])) for i in order]
-
-    def close(self) -> None:
-        """Close the connections; twice is harmless."""
-        self._connection.close()
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.name!r})"
 
     def _ask(self, request: tuple[str, list[str]]) -> Floats:
         """One request. **Shape:** (len(texts),)."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bicross.bi_encoder import BiEncoder
 from bicross.cross_encoder import CrossEncoder
-from bicross.errors import ConfigurationError, MissingExtraError
+from bicross.errors import ConfigurationError
 from bicross.remote.address import is_address
 
 if TYPE_CHECKING:
@@ -51,12 +51,9 @@ def load_bi_encoder(
     if not is_address(name_or_path):
         return BiEncoder.load(name_or_path, **options)
     _check_unused(options)
-    try:
-        from bicross.remote.bi_encoder import RemoteBiEncoder
+    from bicross.remote.bi_encoder import RemoteBiEncoder
 
-        return RemoteBiEncoder.from_address(str(name_or_path), key=key)
-    except ImportError as error:
-        raise _missing() from error
+    return RemoteBiEncoder.from_address(str(name_or_path), key=key)
 
 
 def load_cross_encoder(
@@ -67,12 +64,9 @@ def load_cross_encoder(
         return CrossEncoder.load(name_or_path, **options)
     options.pop("activation", None)  # the endpoint has its own
     _check_unused(options)
-    try:
-        from bicross.remote.cross_encoder import RemoteCrossEncoder
+    from bicross.remote.cross_encoder import RemoteCrossEncoder
 
-        return RemoteCrossEncoder.from_address(str(name_or_path), key=key)
-    except ImportError as error:
-        raise _missing() from error
+    return RemoteCrossEncoder.from_address(str(name_or_path), key=key)
 
 
 def _check_unused(options: dict[str, Any]) -> None:
@@ -85,7 +79,3 @@ def _check_unused(options: dict[str, Any]) -> None:
             raise ConfigurationError(
                 f"{option} belongs to a model that computes here, got {option}={value!r} for a hosted one.{hint}"
             )
-
-
-def _missing() -> MissingExtraError:
-    return MissingExtraError('A hosted model needs httpx: pip install "bicross[remote]"')
