@@ -72,6 +72,21 @@ def test_this_machines_names_are_answered(host: str, client: TestClient) -> None
     assert client.get("/health", headers={"host": host}).status_code == 200
 
 
+@pytest.mark.parametrize("host", ["", "a.example:8000", "https://a.example", "a*", "*a.example", "a.*.example"])
+def test_an_allowed_host_is_a_name(host: str) -> None:
+    with pytest.raises(ConfigurationError, match="An allowed host is"):
+        create_app(allowed_hosts=[host])
+
+
+def test_allowed_hosts_are_answered() -> None:
+    with TestClient(
+        create_app(allowed_hosts=["*.example.com", "[::1]"]), base_url="http://a.example.com:8000"
+    ) as client:
+        assert client.get("/health").status_code == 200
+        assert client.get("/health", headers={"host": "example.org"}).status_code == 400
+        assert client.get("/health", headers={"host": "[::1]:8000"}).status_code == 200
+
+
 def test_another_address_needs_a_token() -> None:
     assert read_token("127.0.0.1", {}) is None
     assert read_token("0.0.0.0", {"BICROSS_TOKEN": TOKEN}) == TOKEN

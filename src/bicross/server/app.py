@@ -20,7 +20,7 @@ from bicross.server.failures import failed, invalid, refused
 from bicross.server.guard import Guard
 from bicross.server.metrics import Measured, Metrics
 from bicross.server.models import Kind, ModelAPI
-from bicross.server.settings import LOOPBACK_HOSTS, Limits, check_token
+from bicross.server.settings import LOOPBACK_HOSTS, Limits, check_hosts, check_token
 from bicross.server.work import Work
 from bicross.types import Encoder, Scorer
 
@@ -56,7 +56,7 @@ def create_app(
         on_close: Called when the server stops, after the last answer.
 
     Raises:
-        ConfigurationError: The token can't serve.
+        ConfigurationError: The token, or an allowed host, can't serve.
     """
     limits = limits or Limits()
     metrics = Metrics()
@@ -84,7 +84,7 @@ def create_app(
         lifespan=lifespan,
         middleware=[
             Middleware(Measured, metrics=metrics, paths=paths),
-            Middleware(TrustedHostMiddleware, allowed_hosts=list(allowed_hosts), www_redirect=False),
+            Middleware(TrustedHostMiddleware, allowed_hosts=check_hosts(allowed_hosts), www_redirect=False),
             Middleware(
                 Guard, token=token, body_bytes=limits.body_bytes, open_paths=frozenset({"/health", *open_paths})
             ),

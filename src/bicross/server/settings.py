@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from bicross.errors import ConfigurationError
@@ -59,6 +59,22 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def check_hosts(hosts: Sequence[str]) -> list[str]:
+    """Names that clients may reach a server by.
+
+    Raises:
+        ConfigurationError: One that no request can have, such as one with a port.
+    """
+    for host in hosts:
+        bare = host.removeprefix("*.") if host != "*" else ""
+        if "*" in bare or "/" in bare or (":" in bare and not bare.startswith("[")) or not host:
+            raise ConfigurationError(
+                f"An allowed host is a name without a port, such as 'models.example.com', '*.example.com' or '*'; got "
+                f"{host!r}."
+            )
+    return list(hosts)
 
 
 def read_token(host: str, environment: Mapping[str, str] | None = None) -> str | None:
