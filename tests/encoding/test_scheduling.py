@@ -226,3 +226,44 @@ def test_close_lets_those_who_wait_finish(bi_folder, monkeypatch: pytest.MonkeyP
         go.set()
         np.testing.assert_allclose([each.result(10) for each in waiting], [expected] * 2, atol=1e-6)
         assert first.result(10).shape == (32,)
+
+
+def ask_in_turn(scheduler: Scheduler, callers: int, times: int) -> list[int]:
+    """Rows of every batch, where each caller asks again as soon as it is answered."""
+    sizes: list[int] = []
+
+    def compute(rows: list[float]) -> Floats:
+        sizes.append(len(rows))
+        time.sleep(0.003)
+        return np.array([[2 * row] for row in rows], dtype=np.float32)
+
+    def caller(number: int) -> None:
+        for _ in range(times):
+            out = np.empty((1, 1), dtype=np.float32)
+            scheduler.run("m", [float(number)], [10], compute, out)
+            assert out[0, 0] == 2 * number
+
+    with ThreadPoolExecutor(callers) as pool:
+        list(pool.map(caller, range(callers)))
+    return sizes
+
+
+def test_with_a_deadline_callers_who_ask_again_share_one_batch() -> None:
+    # Without it they fall into two halves that take turns: 8 callers, batches of 4.
+    sizes = ask_in_turn(Scheduler(deadline=0.5), callers=8, times=10)
+    assert sum(sizes) == 80
+    assert sizes.count(8) >= 6
+
+
+def test_a_lone_caller_waits_for_nobody() -> None:
+    started = time.monotonic()
+    assert ask_in_turn(Scheduler(deadline=5.0), callers=1, times=20) == [1] * 20
+    assert time.monotonic() - started < 5
+
+
+def test_who_never_comes_back_is_waited_for_no_longer_than_the_deadline() -> None:
+    scheduler = Scheduler(deadline=0.05)
+    ask_in_turn(scheduler, callers=8, times=1)
+    started = time.monotonic()
+    assert ask_in_turn(scheduler, callers=1, times=3) == [1] * 3
+    assert time.monotonic() - started < 5
