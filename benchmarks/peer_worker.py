@@ -235,7 +235,7 @@ class LangChain(Kind):
             cleanup="incremental",
             source_id_key="source",
             batch_size=1_024,
-            key_encoder="blake2b",
+            key_encoder="sha1",  # the one whose keys are UUIDs, which Qdrant wants for ids
         )
 
 

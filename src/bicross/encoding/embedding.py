@@ -81,7 +81,7 @@ def encode(
         for part, found in results:
             vectors[part], truncated[part] = found.vectors, found.cut
             counts.include(found.counts)
-            _check_finite(vectors, texts, part)
+            _check_finite(found.vectors, texts, part)
     if len(order) < len(texts):
         repeated = [i for i, first in enumerate(source) if first != i]
         firsts = [source[i] for i in repeated]
@@ -173,9 +173,10 @@ def embed(tower: Tower, slab: _Slab, prompt: str, batch_tokens: int | None, adva
 
 
 def _check_finite(vectors: Floats, texts: Sequence[str], part: Sequence[int]) -> None:
-    finite = np.isfinite(vectors[part]).all(axis=1)
+    """**Shape:** (len(part), dimension)."""
+    finite = np.isfinite(vectors)
     if not finite.all():
-        position = part[int(np.argmin(finite))]
+        position = part[int(np.argmin(finite.all(axis=1)))]
         raise CheckpointError(
             f"Vectors must be finite numbers, got NaN or infinity for the text at position {position} "
             f"({texts[position][:60]!r}). The weights or the precision don't fit; try precision='float32'."
