@@ -228,42 +228,35 @@ def test_close_lets_those_who_wait_finish(bi_folder, monkeypatch: pytest.MonkeyP
         assert first.result(10).shape == (32,)
 
 
-def ask_in_turn(scheduler: Scheduler, callers: int, times: int) -> list[int]:
-    """Rows of every batch, where each caller asks again as soon as it is answered."""
-    sizes: list[int] = []
-
-    def compute(rows: list[float]) -> Floats:
-        sizes.append(len(rows))
-        time.sleep(0.003)
-        return np.array([[2 * row] for row in rows], dtype=np.float32)
-
-    def caller(number: int) -> None:
-        for _ in range(times):
-            out = np.empty((1, 1), dtype=np.float32)
-            scheduler.run("m", [float(number)], [10], compute, out)
-            assert out[0, 0] == 2 * number
-
-    with ThreadPoolExecutor(callers) as pool:
-        list(pool.map(caller, range(callers)))
-    return sizes
-
-
-def test_with_a_deadline_callers_who_ask_again_share_one_batch() -> None:
-    # Without it they fall into two halves that take turns: 8 callers, batches of 4.
-    sizes = ask_in_turn(Scheduler(deadline=0.5), callers=8, times=10)
-    assert sum(sizes) == 80
-    assert sizes.count(8) >= 6
+def test_with_a_deadline_a_batch_waits_for_those_who_were_answered_together(threads) -> None:
+    scheduler, model = Scheduler(deadline=30.0), Model()
+    model.hold = 2
+    asked = [threads.submit(ask, scheduler, model, [1.0])]
+    assert model.inside.acquire(timeout=10)
+    for row in (2.0, 3.0):
+        asked.append(threads.submit(ask, scheduler, model, [row]))
+        eventually(lambda: len(scheduler._short) == len(asked) - 1)
+    model.go.release()
+    assert model.inside.acquire(timeout=10)  # 2 and 3 are in one batch
+    asked.append(threads.submit(ask, scheduler, model, [4.0]))
+    eventually(lambda: len(scheduler._short) == 1)
+    model.go.release()
+    assert asked[1].result(timeout=10) == [4.0]
+    asked.append(threads.submit(ask, scheduler, model, [5.0]))  # one of the two asks again
+    assert [future.result(timeout=10) for future in asked[3:]] == [[8.0], [10.0]]
+    assert model.batches == [[1.0], [2.0, 3.0], [4.0, 5.0]]
 
 
 def test_a_lone_caller_waits_for_nobody() -> None:
+    scheduler, model = Scheduler(deadline=30.0), Model()
     started = time.monotonic()
-    assert ask_in_turn(Scheduler(deadline=5.0), callers=1, times=20) == [1] * 20
-    assert time.monotonic() - started < 5
+    for row in range(5):
+        assert ask(scheduler, model, [float(row)]) == [2.0 * row]
+    assert time.monotonic() - started < 30
 
 
-def test_who_never_comes_back_is_waited_for_no_longer_than_the_deadline() -> None:
-    scheduler = Scheduler(deadline=0.05)
-    ask_in_turn(scheduler, callers=8, times=1)
-    started = time.monotonic()
-    assert ask_in_turn(scheduler, callers=1, times=3) == [1] * 3
-    assert time.monotonic() - started < 5
+def test_who_does_not_come_back_is_waited_for_until_the_deadline() -> None:
+    scheduler, model = Scheduler(deadline=0.05), Model()
+    scheduler._answered, scheduler._answered_at = 8, time.monotonic()
+    assert ask(scheduler, model, [1.0]) == [2.0]
+    assert scheduler._answered == 1
