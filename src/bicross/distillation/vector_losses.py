@@ -1,0 +1,128 @@
+"""Losses on vectors, and the learned step from a cosine to a teacher's logit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bicross.errors import ConfigurationError
+
+SMALLEST, LARGEST = 5.0, 100.0
+"""Between these a learned scale of cosines is kept."""
+
+
+class TeacherScale(nn.Module):
+    r"""A learned scale and offset for every teacher: :math:`s = \gamma_k \cos(q, d) + b_k`.
+
+    The cosines of unit vectors differ by 2 at most, a cross-encoder's logits by 5 to 20: without a scale no student can
+    have its teacher's distribution or margins. A scale by each teacher lets several with different units train one
+    student. (CLIP, Radford et al. 2021, arXiv 2103.00020, learns the logarithm of such a scale.)
+
+    Args:
+        teachers: How many there are.
+        initial: First scale. 20 for cosines; 1 for unbounded dot products.
+        bounds: Smallest and largest scale.
+    """
+
+    def __init__(
+        self, teachers: int = 1, *, initial: float = 20.0, bounds: tuple[float, float] = (SMALLEST, LARGEST)
+    ) -> None:
+        super().__init__()
+        self.bounds = bounds
+        self.log_scale = nn.Parameter(torch.full((teachers,), math.log(initial)))
+        self.offset = nn.Parameter(torch.zeros(teachers))
+
+    @property
+    def scales(self) -> Tensor:
+        """The scale for every teacher. **Shape:** (teachers,)."""
+        return self.log_scale.exp().clamp(*self.bounds)
+
+    def forward(self, similarities: Tensor, teacher: Tensor) -> Tensor:
+        """Similarities as logits.
+
+        Args:
+            similarities: **Unit:** cosine or dot product. **Shape:** (queries, candidates).
+            teacher: Which teacher scored each query's candidates. **Shape:** (queries,), integers.
+
+        Returns:
+            **Unit:** logit. **Shape:** as ``similarities``.
+        """
+        return self.scales[teacher].unsqueeze(1) * similarities + self.offset[teacher].unsqueeze(1)
+
+
+def vector_matching(vectors: Tensor, targets: Tensor, projection: nn.Module | None = None) -> Tensor:
+    r"""Squared distance between a student's unit vectors and those of a larger bi-encoder.
+
+    :math:`\frac{1}{n} \sum_i \lVert \overline{P v_i} - \overline{u_i} \rVert^2`, the bar for unit length: 2 − 2 cos. What
+    EmbedDistill (Kim et al. 2023, arXiv 2301.12005, eq. 7) and LEAF (arXiv 2509.12539) minimise, squared.
+
+    Args:
+        vectors: The student's. **Shape:** (texts, dimension).
+        targets: The other's. **Shape:** (texts, other dimension).
+        projection: From the student's dimension to the other's; None where they are equal.
+
+    Returns:
+        Scalar; 0 where there are no texts.
+
+    Raises:
+        ConfigurationError: The dimensions differ.
+
+    >>> import torch
+    >>> float(vector_matching(torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 1.0]])))
+    2.0
+    """
+    projected = vectors if projection is None else projection(vectors)
+    if projected.shape[1] != targets.shape[1]:
+        raise ConfigurationError(
+            f"Vectors that are matched need one dimension; got {projected.shape[1]} for the student and "
+            f"{targets.shape[1]} for its model. Pass a projection."
+        )
+    difference = functional.normalize(projected.float(), dim=1) - functional.normalize(targets.float(), dim=1)
+    return (difference**2).sum() / max(len(difference), 1)
+
+
+def matryoshka(
+    loss: Callable[..., Tensor],
+    vectors: Sequence[Tensor],
+    dimensions: Sequence[int],
+    weights: Sequence[float] | None = None,
+) -> Tensor:
+    r"""A loss at several lengths of the vectors, so that their first numbers serve as shorter vectors.
+
+    :math:`\sum_k w_k L(\overline{v_{1:k}}, …)` (Kusupati et al. 2022, arXiv 2205.13147, eq. 1), cut and then normalised,
+    as `encode_query(..., truncate_dim=k, normalize=True)` does.
+
+    Args:
+        loss: Takes the cut vectors, as many as there are in ``vectors``.
+        vectors: **Shape:** each (texts, dimension).
+        dimensions: The lengths.
+        weights: One for each length; by default 1.
+
+    Returns:
+        Scalar.
+    """
+    chosen = [1.0] * len(dimensions) if weights is None else weights
+    return torch.stack(
+        [
+            weight * loss(*(functional.normalize(vector[:, :length], dim=1) for vector in vectors))
+            for length, weight in zip(dimensions, chosen, strict=True)
+        ]
+    ).sum()
+
+
+def weighted_sum(losses: Mapping[str, Callable[[], Tensor]], weights: Mapping[str, float]) -> Tensor:
+    """The sum of losses by their weights; what weighs 0 isn't computed.
+
+    Args:
+        losses: By name; each returns a scalar.
+        weights: By name.
+
+    >>> import torch
+    >>> float(weighted_sum({"a": lambda: torch.tensor(2.0), "b": lambda: torch.tensor(3.0)}, {"a": 0.5, "b": 1.0}))
+    4.0
+    """
+    return torch.stack([weight * losses[name]() for name, weight in weights.items() if weight]).sum()
