@@ -57,8 +57,9 @@ class TeacherScale(nn.Module):
 def vector_matching(vectors: Tensor, targets: Tensor, projection: nn.Module | None = None) -> Tensor:
     r"""Squared distance between a student's unit vectors and those of a larger bi-encoder.
 
-    :math:`\frac{1}{n} \sum_i \lVert \overline{P v_i} - \overline{u_i} \rVert^2`, the bar for unit length: 2 − 2 cos. What
-    EmbedDistill (Kim et al. 2023, arXiv 2301.12005, eq. 7) and LEAF (arXiv 2509.12539) minimise, squared.
+    :math:`\frac{1}{n} \sum_i \lVert \overline{P v_i} - \overline{u_i} \rVert^2`, the bar for unit length:
+    2 − 2 cos. What EmbedDistill (Kim et al. 2023, arXiv 2301.12005, eq. 7) and LEAF (arXiv 2509.12539)
+    minimise, squared.
 
     Args:
         vectors: The student's. **Shape:** (texts, dimension).
@@ -93,8 +94,8 @@ def matryoshka(
 ) -> Tensor:
     r"""A loss at several lengths of the vectors, so that their first numbers serve as shorter vectors.
 
-    :math:`\sum_k w_k L(\overline{v_{1:k}}, …)` (Kusupati et al. 2022, arXiv 2205.13147, eq. 1), cut and then normalised,
-    as `encode_query(..., truncate_dim=k, normalize=True)` does.
+    :math:`\sum_k w_k L(\overline{v_{1:k}}, …)` (Kusupati et al. 2022, arXiv 2205.13147, eq. 1), cut and then
+    normalised, as `encode_query(..., truncate_dim=k, normalize=True)` does.
 
     Args:
         loss: Takes the cut vectors, as many as there are in ``vectors``.

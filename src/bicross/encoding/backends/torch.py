@@ -75,8 +75,8 @@ class TorchModel:
         return length
 
 
-class TorchTower(TorchModel):
-    """Token ids in, vectors out.
+class TowerModule(nn.Module):
+    """A tower as a module: what inference runs, and what training changes.
 
     Args:
         spec: The tower's modules.
@@ -95,24 +95,26 @@ class TorchTower(TorchModel):
         model_options: Mapping[str, Any],
         trust_remote_code: bool = False,
     ) -> None:
+        super().__init__()
         self.spec = spec
         self.device = device
-        self.precision = precision
         self.positions: int | None = None
+        self.model: Any
         if isinstance(spec.encoder, StaticSpec):
-            self._table = torch.from_numpy(static_table(spec.encoder.folder)).to(device)
-            width = self._table.shape[1]
+            table = torch.from_numpy(static_table(spec.encoder.folder)).to(device)
+            self.model = nn.Embedding(table.shape[0], table.shape[1], _weight=table)
+            width = table.shape[1]
         else:
-            self._model, self.device = load_transformer(
+            self.model, self.device = load_transformer(
                 spec.encoder, "AutoModel", device, precision, model_options, trust_remote_code
             )
-            self.positions = max_positions(self._model.config)
-            width = int(self._model.config.hidden_size) * len((spec.pooling or PoolingSpec()).modes)
-        self._heads = nn.ModuleList([_head(head) for head in spec.heads]).to(self.device).eval()
+            self.positions = max_positions(self.model.config)
+            width = int(self.model.config.hidden_size) * len((spec.pooling or PoolingSpec()).modes)
+        self.heads = nn.ModuleList([_head(head) for head in spec.heads]).to(self.device).eval()
         dense = [head for head in spec.heads if isinstance(head, DenseSpec)]
         self.dimension = dense[-1].out_features if dense else width
 
-    def vectors(self, ids: Tokens, mask: Tokens, prompt_length: int = 0) -> Floats:
+    def forward(self, ids: Tensor, mask: Tensor, prompt_length: int = 0) -> Tensor:
         """Vectors of a padded batch.
 
         Args:
@@ -121,33 +123,73 @@ class TorchTower(TorchModel):
             prompt_length: Leading tokens that belong to a prompt; the checkpoint says whether they are pooled.
 
         Returns:
-            **Shape:** (batch, dimension).
+            float32. **Shape:** (batch, dimension).
         """
+        return self.pooled(self.states(ids, mask), mask, prompt_length)
+
+    def states(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """The tokens' vectors. **Shape:** (batch, length, width)."""
+        if isinstance(self.spec.encoder, StaticSpec):
+            found: Tensor = self.model(ids)
+        else:
+            found = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+        return found
+
+    def pooled(self, hidden: Tensor, mask: Tensor, prompt_length: int = 0) -> Tensor:
+        """A batch's vectors from its tokens'. **Shape:** (batch, dimension)."""
+        if isinstance(self.spec.encoder, StaticSpec):
+            weights = mask.unsqueeze(-1).float()
+            vector = (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)
+        else:
+            pooling = self.spec.pooling or PoolingSpec()
+            skipped = 0 if pooling.include_prompt else prompt_length
+            vector = pool(hidden.to(mask.device), mask, pooling.modes, skipped)
+        with torch.autocast(vector.device.type, enabled=False):  # a few rows: exactness costs nothing
+            for head in self.heads:
+                vector = head(vector)
+        return vector
+
+
+class TorchTower(TorchModel):
+    """Token ids in, vectors out; for the arguments see `TowerModule`."""
+
+    def __init__(
+        self,
+        spec: TowerSpec,
+        *,
+        device: str,
+        precision: str,
+        model_options: Mapping[str, Any],
+        trust_remote_code: bool = False,
+    ) -> None:
+        self.spec = spec
+        self.precision = precision
+        self._module = TowerModule(
+            spec,
+            device=device,
+            precision=precision,
+            model_options=model_options,
+            trust_remote_code=trust_remote_code,
+        )
+        self.device = self._module.device
+        self.positions = self._module.positions
+        self.dimension = self._module.dimension
+
+    def vectors(self, ids: Tokens, mask: Tokens, prompt_length: int = 0) -> Floats:
+        """Vectors of a padded batch; see `TowerModule.forward`."""
         return self.pooled(self.states(ids, mask), mask, prompt_length)
 
     def states(self, ids: Tokens, mask: Tokens) -> tuple[Tensor, Tensor]:
         """The tokens' vectors, and the mask, on the device. **Shape:** (batch, length, width), (batch, length)."""
         with torch.inference_mode():
             ids_, mask_ = torch.from_numpy(ids).to(self.device), torch.from_numpy(mask).to(self.device)
-            if isinstance(self.spec.encoder, StaticSpec):
-                return self._table[ids_], mask_
-            return self._model(input_ids=ids_, attention_mask=mask_).last_hidden_state, mask_
+            return self._module.states(ids_, mask_), mask_
 
     def pooled(self, states: tuple[Tensor, Tensor], mask: Tokens, prompt_length: int = 0) -> Floats:
         """A batch's vectors from its tokens'. **Shape:** (batch, dimension)."""
         del mask  # that on the device is among the states
         with torch.inference_mode():
-            vector = self._pool(*states, prompt_length)
-            for head in self._heads:
-                vector = head(vector)
-            return vector.float().cpu().numpy()
-
-    def _pool(self, hidden: Tensor, mask: Tensor, prompt_length: int) -> Tensor:
-        if isinstance(self.spec.encoder, StaticSpec):
-            weights = mask.unsqueeze(-1).float()
-            return (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)
-        pooling = self.spec.pooling or PoolingSpec()
-        return pool(hidden.to(mask.device), mask, pooling.modes, 0 if pooling.include_prompt else prompt_length)
+            return self._module.pooled(*states, prompt_length).float().cpu().numpy()
 
 
 class TorchClassifier(TorchModel):
@@ -211,7 +253,7 @@ def load_transformer(
     if quantization := options.pop("quantization_config", None):
         options["quantization_config"] = quantization_config(quantization)
     try:
-        with _quiet(transformers):
+        with quiet_transformers():
             model, report = getattr(transformers, kind).from_pretrained(
                 spec.folder,
                 dtype=dtype,
@@ -234,9 +276,11 @@ def load_transformer(
 
 
 @contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
-    """No bar for reading a file, and no report of unused weights: `_check_weights` raises what matters."""
-    log = transformers.utils.logging
+def quiet_transformers() -> Iterator[None]:
+    """No bar for reading or writing a file, and no report of unused weights: `_check_weights` raises what matters."""
+    import transformers
+
+    log: Any = transformers.utils.logging
     with _quiet_lock:  # these settings belong to the whole process
         level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
         log.set_verbosity_error()
