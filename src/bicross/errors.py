@@ -15,6 +15,7 @@ BicrossError
 ├── RemoteError (RuntimeError)            a hosted model refused, failed, or can't be reached
 │   ├── AuthenticationError (PermissionError)  it refused the key, or asked for one
 │   └── AnswerError (ValueError)          it answered something that can't be used
+├── TrainingError (RuntimeError)          a loss or gradient that isn't a finite number; names the step and the queries
 └── StoreError (RuntimeError)
     ├── CollectionNotFoundError (LookupError)
     ├── FingerprintMismatchError (ValueError)
@@ -87,6 +88,8 @@ class AuthenticationError(RemoteError, PermissionError):
 
 class AnswerError(RemoteError, ValueError):
     """A hosted model answered something that can't be used: not JSON, too few vectors, NaN, another dimension."""
+class TrainingError(BicrossError, RuntimeError):
+    """A loss or a gradient wasn't a finite number; the message names the step, its queries and the last checkpoint."""
 
 
 class StoreError(BicrossError, RuntimeError):

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from bicross.distillation.packing import has_bf16, pack
-from bicross.errors import ConfigurationError, MissingExtraError
+from bicross.errors import ConfigurationError, MissingExtraError, TrainingError
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 _DONE = "complete"
@@ -95,7 +95,7 @@ class GroupScorer(nn.Module):
         """
         logits = torch.cat([self.model(**chunk).logits[:, 0].float() for chunk in chunks])[place]
         scores = logits.new_zeros(labels.shape).masked_scatter(mask, logits)
-        return {"loss": self.loss(scores, labels, mask), "scores": scores.detach()}
+        return {"loss": finite(self.loss(scores, labels, mask)), "scores": scores.detach()}
 
 
 def train_groups(
@@ -124,21 +124,87 @@ def train_groups(
         ConfigurationError: There are fewer groups than a batch takes.
         MissingExtraError: accelerate isn't installed.
     """
-    steps = min(len(groups) for groups in epochs) // settings.batch_size
-    if steps < 1:
-        raise ConfigurationError(
-            f"An epoch needs at least batch_size={settings.batch_size!r} queries; "
-            f"got {min(len(groups) for groups in epochs)}. Lower batch_size or bring more labels."
-        )
     tokenizer.no_padding()
     tokenizer.enable_truncation(settings.max_length)
+    return fit(
+        GroupScorer(model, loss),
+        epochs,
+        partial(_collate, tokenizer, settings.chunk_tokens),
+        describe=lambda group: group.query,
+        arguments=training_arguments(folder, settings),
+        settings=settings,
+    )
+
+
+def fit(
+    module: nn.Module,
+    epochs: Sequence[Sequence[Any]],
+    collate: Callable[[list[Any]], dict[str, Any]],
+    *,
+    describe: Callable[[Any], str],
+    arguments: Any,
+    settings: TrainingSettings,
+    optimizer: torch.optim.Optimizer | None = None,
+    after_epoch: Callable[[Path], bool] | None = None,
+) -> list[Path]:
+    """Trains a module that returns its loss, or goes on from the folder's last complete checkpoint.
+
+    Args:
+        module: Takes what ``collate`` makes of some items; returns a mapping that holds ``loss``.
+        epochs: The items of every epoch, in the order in which they are to be seen.
+        collate: Items to the module's keywords.
+        describe: Names an item in an error.
+        arguments: As `training_arguments` makes them; the checkpoints go into their ``output_dir``.
+        settings: See there.
+        optimizer: None: AdamW over all weights.
+        after_epoch: Called with every epoch's checkpoint, before it counts as complete; True ends the training.
+
+    Returns:
+        Folder of the checkpoint after every epoch that was trained.
+
+    Raises:
+        ConfigurationError: There are fewer items than a batch takes.
+        TrainingError: A loss or a gradient isn't a finite number.
+    """
+    folder, batch = Path(arguments.output_dir), settings.batch_size * arguments.world_size
+    shortest = min(len(items) for items in epochs)
+    steps = shortest // batch
+    if steps < 1:
+        raise ConfigurationError(
+            f"An epoch needs at least batch_size={batch!r} queries; got {shortest}. Lower batch_size or bring more."
+        )
     # Whole batches alone: every epoch then ends at the same step, whatever a restart did.
-    sequence = [group for groups in epochs for group in groups[: steps * settings.batch_size]]
+    sequence = [item for items in epochs for item in items[: steps * batch]]
     checkpoints = [folder / f"checkpoint-{steps * (epoch + 1)}" for epoch in range(len(epochs))]
     if not (checkpoints[-1] / _DONE).exists():
-        trainer = _trainer(GroupScorer(model, loss), tokenizer, sequence, steps, folder, settings)
-        trainer.train(resume_from_checkpoint=_last_complete(folder))
-    return checkpoints
+        with arguments.main_process_first():
+            newest = _last_complete(folder)
+        trainer = _trainer(module, collate, sequence, steps, arguments, settings, optimizer, after_epoch)
+        try:
+            trainer.train(resume_from_checkpoint=newest)
+        except _NotFiniteError as error:
+            step = trainer.state.global_step
+            queries = [describe(item) for item in sequence[step * batch : (step + 1) * batch]]
+            raise TrainingError(
+                f"A {error} must be a finite number; got another in step {step + 1}, whose queries are "
+                f"{', '.join(f'{query!r:.60}' for query in queries[:8])}. The last good checkpoint is "
+                f"{_last_complete(folder) or 'none'}. Look at these queries' scores, or lower learning_rate (now "
+                f"{settings.learning_rate:g}) and name another run_folder."
+            ) from None
+    return [checkpoint for checkpoint in checkpoints if (checkpoint / _DONE).exists()]
+
+
+class _NotFiniteError(Exception):
+    """Says what wasn't finite."""
+
+
+def finite(loss: Tensor) -> Tensor:
+    """The loss, once it is known to be a finite number; `fit` reports what isn't."""
+    if not bool(torch.isfinite(loss)):
+        raise _NotFiniteError("loss")
+    return loss
+
+
 
 
 def load_weights(model: nn.Module, checkpoint: Path) -> None:
@@ -160,46 +226,28 @@ def _last_complete(folder: Path) -> str | None:
     return str(complete[-1]) if complete else None
 
 
-def _trainer(
-    scorer: GroupScorer,
-    tokenizer: Tokenizer,
-    sequence: list[Group],
-    epoch_steps: int,
-    folder: Path,
-    settings: TrainingSettings,
-) -> Any:
+def training_arguments(folder: Path, settings: TrainingSettings) -> Any:
+    """transformers' TrainingArguments, which also know the processes that `accelerate launch` started.
+
+    Raises:
+        MissingExtraError: accelerate isn't installed.
+    """
     try:
         import accelerate  # type: ignore[import-untyped]  # noqa: F401  # transformers' own message doesn't say how to get it
     except ImportError:
         raise MissingExtraError(
             'Training needs accelerate, which is not installed. Run: pip install "bicross[distill]"'
         ) from None
-    from transformers import Trainer, TrainerCallback, TrainingArguments
+    from transformers import TrainingArguments
 
-    class Checkpoints(TrainerCallback):
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:  # noqa: ARG002  # its signature
-            step = state.global_step
-            control.should_save = step % settings.save_steps == 0 or step % epoch_steps == 0
-            return control
-
-        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002  # its signature
-            newest = folder / f"checkpoint-{state.global_step}"
-            (newest / _DONE).touch()
-            for path in folder.glob("checkpoint-*"):
-                if path != newest and int(path.name.rpartition("-")[2]) % epoch_steps:
-                    shutil.rmtree(path)
-
-    total = len(sequence) // settings.batch_size
-    arguments = TrainingArguments(
+    return TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=settings.batch_size,
         num_train_epochs=1,  # the sequence holds them all
         learning_rate=settings.learning_rate,
-        warmup_steps=round(settings.warmup * total),
         weight_decay=settings.weight_decay,
         lr_scheduler_type="linear",
         save_strategy="no",
-        logging_steps=min(25, epoch_steps),
         seed=settings.seed,
         bf16=has_bf16() if settings.bf16 is None else settings.bf16,
         use_cpu=not torch.cuda.is_available(),
@@ -209,13 +257,59 @@ def _trainer(
         disable_tqdm=not settings.show_progress,
         report_to="none",
     )
-    return Trainer(
-        model=scorer,
+
+
+def _trainer(
+    module: nn.Module,
+    collate: Callable[[list[Any]], dict[str, Any]],
+    sequence: list[Any],
+    epoch_steps: int,
+    arguments: Any,
+    settings: TrainingSettings,
+    optimizer: torch.optim.Optimizer | None,
+    after_epoch: Callable[[Path], bool] | None,
+) -> Any:
+    from transformers import PrinterCallback, Trainer, TrainerCallback
+
+    folder = Path(arguments.output_dir)
+
+    class Checkpoints(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:  # noqa: ARG002  # its signature
+            step = state.global_step
+            control.should_save = step % settings.save_steps == 0 or step % epoch_steps == 0
+            # The logged loss is a mean since the last one: a run that goes on from here logs the same means.
+            control.should_log = control.should_log or control.should_save
+            return control
+
+        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
+            for weight in module.parameters():
+                if weight.grad is not None and not bool(torch.isfinite(weight.grad).all()):
+                    raise _NotFiniteError("gradient")
+
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+            newest = folder / f"checkpoint-{state.global_step}"
+            ends = state.global_step % epoch_steps == 0
+            if ends and after_epoch is not None and after_epoch(newest):
+                control.should_training_stop = True
+            if args.should_save:
+                (newest / _DONE).touch()
+                for path in folder.glob("checkpoint-*"):
+                    if path != newest and int(path.name.rpartition("-")[2]) % epoch_steps:
+                        shutil.rmtree(path)
+            return control
+
+    arguments.warmup_steps = round(settings.warmup * len(sequence) / (settings.batch_size * arguments.world_size))
+    arguments.logging_steps = min(25, epoch_steps)
+    trainer = Trainer(
+        model=module,
         args=arguments,
-        train_dataset=sequence,
-        data_collator=partial(_collate, tokenizer, settings.chunk_tokens),
+        train_dataset=sequence,  # type: ignore[arg-type]  # it needs a length and items by position alone
+        data_collator=collate,
         callbacks=[Checkpoints()],
+        optimizers=(optimizer, None),
     )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
 
 
 def _collate(tokenizer: Tokenizer, chunk_tokens: int, groups: list[Group]) -> dict[str, Any]:

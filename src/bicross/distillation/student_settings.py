@@ -1,0 +1,108 @@
+"""What a student is, and how it is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from bicross.distillation.trainer import TrainingSettings
+from bicross.errors import ConfigurationError
+
+LIST_LOSSES = ("kl", "margin_mse", "mse", "listwise", "contrastive")
+"""Of a query's scores: KL, margins and regression on the teacher's; softmax on labels; against the whole batch."""
+VECTOR_LOSSES = ("anchor", "vectors")
+"""Of a text's vector: 1 − cosine with the vector before training; distance to a larger bi-encoder's."""
+
+_LOSSES: dict[str, dict[str, float]] = {
+    "both": {"kl": 1.0, "margin_mse": 0.3, "contrastive": 0.1, "anchor": 0.05},
+    "query": {"kl": 1.0, "contrastive": 0.1, "anchor": 0.05},
+    "light": {"kl": 1.0, "contrastive": 0.1, "anchor": 2.0},
+}
+_TRAINING = {
+    "both": TrainingSettings(batch_size=16, learning_rate=3e-5, max_length=128),
+    "query": TrainingSettings(batch_size=64, learning_rate=3e-5, max_length=64),
+    "light": TrainingSettings(batch_size=64, learning_rate=1e-4, max_length=64),
+    "static": TrainingSettings(batch_size=64, learning_rate=2e-3, max_length=64, weight_decay=0.0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StudentSettings:
+    """What a student is, and how it is trained.
+
+    Attributes:
+        towers: "both": queries and documents are encoded anew. "query": documents are frozen, so that an index that
+            holds them stays valid, and a step costs the queries alone.
+        layers: How many of the trained tower's layers are kept, or which, counted from 0; None: all.
+        static: Whether the query tower becomes a table of token vectors that are averaged: a query in microseconds.
+        freeze_embeddings: Whether the word embeddings stay as they are: half of a small model's weights.
+        freeze_layers: How many of the lowest layers stay as they are, and all embeddings with them.
+        lora: Rank of the adapters that are trained in place of the weights, and merged into them at the end (Hu et al.
+            2021, arXiv 2106.09685); None: the weights themselves.
+        losses: Weight of each loss of `LIST_LOSSES` and `VECTOR_LOSSES`; None: a mix that suits ``towers``.
+        sharpness: The teacher's scores are divided by their spread within a list, and multiplied by this.
+        matryoshka: Lengths of the vectors at which the list losses are taken; none: the whole vector alone.
+        candidates: Candidates of a list in one step, drawn anew every epoch over the whole range of the teacher's
+            scores; None: 8 where documents are encoded, and all where they are frozen.
+        epochs: How often every list is seen, at most.
+        patience: Stop after so many epochs in which neither held-out figure rose.
+        held_out: Lists of each set that are kept from training, to choose the epoch by.
+        scale_learning_rate: Of the scale and offset between cosine and logit, and of the projection.
+        half: Whether trained weights are written as float16 (they are computed with in float32).
+        training: Batch size, rates, lengths and seed; None: what suits ``towers``.
+    """
+
+    towers: Literal["both", "query"] = "both"
+    layers: int | tuple[int, ...] | None = None
+    static: bool = False
+    freeze_embeddings: bool = True
+    freeze_layers: int = 0
+    lora: int | None = None
+    losses: Mapping[str, float] | None = None
+    sharpness: float = 1.5
+    matryoshka: tuple[int, ...] = ()
+    candidates: int | None = None
+    epochs: int = 3
+    patience: int = 2
+    held_out: int = 100
+    scale_learning_rate: float = 1e-2
+    half: bool = True
+    training: TrainingSettings | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        if self.towers not in ("both", "query"):
+            raise ConfigurationError(f"towers must be 'both' or 'query'; got {self.towers!r}.")
+        if self.static and (self.towers != "query" or self.layers is not None or self.lora is not None):
+            raise ConfigurationError("A static query tower needs towers='query', and has neither layers nor lora.")
+        if unknown := set(self.weights) - {*LIST_LOSSES, *VECTOR_LOSSES}:
+            raise ConfigurationError(
+                f"losses must be of {[*LIST_LOSSES, *VECTOR_LOSSES]!r}; got {sorted(unknown)[0]!r}."
+            )
+        if not any(self.weights.values()) or min(self.weights.values()) < 0:
+            raise ConfigurationError(f"losses need weights of 0 and more, and one above; got {dict(self.weights)!r}.")
+        least = {"epochs": self.epochs, "patience": self.patience, "held_out": self.held_out}
+        optional = {"candidates": self.candidates, "lora": self.lora}
+        for name, value in {**least, **{k: v for k, v in optional.items() if v is not None}}.items():
+            if value < 1:
+                raise ConfigurationError(f"{name} must be at least 1; got {value!r}.")
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """The losses' weights."""
+        return _LOSSES[self._kind] if self.losses is None else self.losses
+
+    @property
+    def trainer(self) -> TrainingSettings:
+        """The training's settings."""
+        return self.training or _TRAINING["static" if self.static else self._kind]
+
+    @property
+    def list_length(self) -> int | None:
+        """Candidates of a list in one step; None: all."""
+        return 8 if self.candidates is None and self.towers == "both" else self.candidates
+
+    @property
+    def _kind(self) -> str:
+        light = self.towers == "query" and (self.static or self.layers is not None)
+        return "light" if light else self.towers
