@@ -18,9 +18,9 @@ from pathlib import Path
 from common import data_folder
 
 from bicross.distillation.extracted import extract_halves
+from bicross.distillation.fitting import TrainingSettings
 from bicross.distillation.labels import Labels, read_labels
 from bicross.distillation.reranker import RerankerReport, train_reranker
-from bicross.distillation.trainer import TrainingSettings
 from bicross.types import Encoder
 
 SEED = 7

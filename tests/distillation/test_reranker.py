@@ -11,11 +11,12 @@ import torch
 from safetensors.torch import load_file
 
 from bicross.distillation import trainer as trainer_module
+from bicross.distillation.fitting import TrainingSettings
 from bicross.distillation.labels import Labels
 from bicross.distillation.model_folder import centre_logits, load_base
 from bicross.distillation.packing import pack, score_pairs
 from bicross.distillation.reranker import train_reranker
-from bicross.distillation.trainer import Group, TrainingSettings, train_groups
+from bicross.distillation.trainer import Group, train_groups
 from bicross.errors import ConfigurationError
 
 SETTINGS = TrainingSettings(

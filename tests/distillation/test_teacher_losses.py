@@ -56,11 +56,17 @@ def test_a_query_without_a_negative_has_no_contrastive_loss_and_no_nan() -> None
     assert scores.grad.tolist() == [[0.0, 0.0]]
 
 
-def test_negatives_near_the_positive_are_dropped_below_zero_too() -> None:
-    positives = torch.tensor([[True, False, False], [True, False, False], [False, False, False]])
-    guide = torch.tensor([[1.0, 0.94, 0.96], [-1.0, -1.04, -1.06], [1.0, 2.0, 3.0]])
-    kept = keep_negatives(guide, positives, share=0.95)
-    assert kept.tolist() == [[False, True, False], [False, False, True], [False, False, False]]
+def test_negatives_near_the_positive_are_dropped_whatever_the_scores_zero() -> None:
+    positives = torch.tensor([[True, False, False, False], [False, False, False, False]])
+    guide = torch.tensor([[1.0, 0.94, 0.96, 0.0], [1.0, 0.5, 0.2, 0.0]])
+    everything = torch.ones_like(positives)
+    for shifted in (guide, 10 * guide - 20):
+        kept = keep_negatives(shifted, positives, everything, share=0.95)
+        assert kept.tolist() == [[False, True, False, True], [False] * 4]
+    # What the guide didn't score is neither the lowest nor a negative.
+    unknown = torch.tensor([[1.0, 0.94, 0.5, math.nan]])
+    kept = keep_negatives(unknown, positives[:1], ~unknown.isnan(), share=0.95)
+    assert kept.tolist() == [[False, True, True, False]]
 
 
 @pytest.mark.parametrize("loss", TEACHER_LOSSES)

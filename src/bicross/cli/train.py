@@ -55,7 +55,7 @@ def train_reranker(
     """
     from bicross.distillation.labels import read_labels
     from bicross.distillation.reranker import train_reranker as train
-    from bicross.distillation.trainer import TrainingSettings
+    from bicross.distillation.fitting import TrainingSettings
     from bicross.encoding.locate import locate
     from bicross.remote import loading
 

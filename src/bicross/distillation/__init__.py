@@ -9,6 +9,7 @@ from bicross.lazy import lazy_names
 if TYPE_CHECKING:
     from bicross.distillation.candidates import Candidates, search_candidates
     from bicross.distillation.exporting import export_dataset, export_file, export_rows, export_run
+    from bicross.distillation.fitting import TrainingSettings
     from bicross.distillation.inputs import labels_from, lists_from_scores, read_lists, read_scores
     from bicross.distillation.labels import LabelledQuery, Labels, read_labels
     from bicross.distillation.lists import CandidateLists, ScoredList
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from bicross.distillation.reranker import RerankerReport, train_reranker
     from bicross.distillation.sampling import sample_lists
     from bicross.distillation.scoring import score_candidates, weighted_teacher
-    from bicross.distillation.trainer import TrainingSettings
+    from bicross.distillation.student import StudentReport, train_bi_encoder
+    from bicross.distillation.student_settings import StudentSettings
 
 _HOMES = {
     "CandidateLists": "bicross.distillation.lists",
@@ -29,7 +31,9 @@ _HOMES = {
     "RerankerReport": "bicross.distillation.reranker",
     "ScoredList": "bicross.distillation.lists",
     "Seq2SeqGenerator": "bicross.distillation.query_generators",
-    "TrainingSettings": "bicross.distillation.trainer",
+    "StudentReport": "bicross.distillation.student",
+    "StudentSettings": "bicross.distillation.student_settings",
+    "TrainingSettings": "bicross.distillation.fitting",
     "Window": "bicross.distillation.mining",
     "export_dataset": "bicross.distillation.exporting",
     "export_file": "bicross.distillation.exporting",
@@ -47,6 +51,7 @@ _HOMES = {
     "sample_lists": "bicross.distillation.sampling",
     "score_candidates": "bicross.distillation.scoring",
     "search_candidates": "bicross.distillation.candidates",
+    "train_bi_encoder": "bicross.distillation.student",
     "train_reranker": "bicross.distillation.reranker",
     "weighted_teacher": "bicross.distillation.scoring",
 }
@@ -60,6 +65,8 @@ __all__ = [
     "RerankerReport",
     "ScoredList",
     "Seq2SeqGenerator",
+    "StudentReport",
+    "StudentSettings",
     "TrainingSettings",
     "Window",
     "export_dataset",
@@ -78,6 +85,7 @@ __all__ = [
     "sample_lists",
     "score_candidates",
     "search_candidates",
+    "train_bi_encoder",
     "train_reranker",
     "weighted_teacher",
 ]

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from bicross.distillation.lists import CandidateLists
 from bicross.encoding.batching import pad, plan_batches
+from bicross.encoding.prompts import Role
 from bicross.encoding.tokenizer import TextTokenizer
 from bicross.errors import InputError
 from bicross.types import Floats
@@ -66,7 +67,8 @@ class Lists:
             InputError: There is no list, or a teacher gives all candidates of a query one score.
         """
         places: dict[str, int] = {}
-        rows, queries, names = [], [], []
+        rows: list[Row] = []
+        queries, names = [], []
         for source, lists in enumerate(sets):
             for one in lists:
                 texts = [lists.documents[document_id] for document_id in one.document_ids]
@@ -88,7 +90,8 @@ def _spread(scores: list[Floats]) -> float:
     if spread < 1e-6:
         raise InputError(
             "A teacher must tell a query's candidates apart; this one gives all the same score, so there is nothing "
-            "to distil. Train a reranker on labels (bicross train-reranker), or a student with losses={'contrastive': 1}."
+            "to distil. Train a reranker on labels (bicross train-reranker), or a student on lists without scores and "
+            "with losses={'contrastive': 1}."
         )
     return spread
 
@@ -151,8 +154,8 @@ class ListCollator:
     lengths: dict[str, int]
     prompts: dict[str, str]
     chunk_tokens: int
-    base: dict[str, Floats]
-    targets: dict[str, Floats]
+    base: dict[Role, Floats]
+    targets: dict[Role, Floats]
 
     def __call__(self, items: list[tuple[Row, Positions]]) -> dict[str, Any]:
         """The batch, with each document once."""
@@ -168,10 +171,11 @@ class ListCollator:
             "labels": _fill(mask, [row.labels[columns] for row, columns in items], np.nan, np.float32),
             "source": torch.tensor([row.source for row, _ in items]),
         }
-        for role, places, texts in (
+        both: tuple[tuple[Role, Positions, list[str]], ...] = (
             ("query", queries, self.lists.queries),
             ("document", documents, self.lists.documents),
-        ):
+        )
+        for role, places, texts in both:
             if role in self.tokenizers:
                 batch[role] = self.chunks(role, [texts[place] for place in places])
             for name, vectors in (("base", self.base), ("target", self.targets)):

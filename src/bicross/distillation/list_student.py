@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bicross.distillation import losses
+from bicross.distillation.fitting import finite
 from bicross.distillation.student_settings import LIST_LOSSES
-from bicross.distillation.trainer import finite
 from bicross.distillation.vector_losses import TeacherScale, matryoshka, vector_matching, weighted_sum
 
 
@@ -70,7 +70,7 @@ class ListStudent(nn.Module):
 
         Args:
             query: The queries' tokens.
-            candidates: Places of every query's candidates among the batch's documents. **Shape:** (queries, candidates).
+            candidates: Places of every query's candidates among the batch's documents. **Shape:** (queries, width).
             mask: False for padding. **Shape:** as ``candidates``.
             teacher: Raw logits, NaN where there is none. **Shape:** as ``candidates``.
             labels: Gains, NaN where unjudged. **Shape:** as ``candidates``.
@@ -166,8 +166,8 @@ class _Lists:
         guide = similarities
         if {"query_base", "document_base"} <= self.vectors.keys():
             guide = self.vectors["query_base"] @ self.vectors["document_base"].T
-        kept = losses.keep_negatives(guide, positives)
-        by_teacher = losses.keep_negatives(self.target.nan_to_num(-torch.inf), self.positive & self.scored)
+        kept = losses.keep_negatives(guide, positives, torch.ones_like(positives))
+        by_teacher = losses.keep_negatives(self.target, self.positive, self.scored)
         safe = self._spread_out(self.irrelevant | (self.scored & by_teacher), similarities)
         unsafe = self._spread_out(self.scored & ~by_teacher & ~self.irrelevant, similarities)
         return positives, (kept | safe) & ~unsafe

@@ -181,27 +181,31 @@ def contrastive(scores: Tensor, positives: Tensor, mask: Tensor) -> Tensor:
     return _mean(terms.sum(dim=1) / positives.sum(dim=1).clamp(min=1), positives.any(dim=1))
 
 
-def keep_negatives(guide: Tensor, positives: Tensor, share: float = 0.95) -> Tensor:
-    """Documents that score clearly less than the positive: what isn't kept may be an unjudged answer.
+def keep_negatives(guide: Tensor, positives: Tensor, mask: Tensor, share: float = 0.95) -> Tensor:
+    r"""Documents that score clearly less than the positive: what isn't kept may be an unjudged answer.
 
-    A document stays where its score is below p − (1 − share) · abs(p), p being the best positive's score: below 95 % of
-    a positive p (Moreira et al. 2024, NV-Retriever, arXiv 2407.15831: TopK-PercPos). The guide is another
-    model than the student: Solatorio 2024, GISTEmbed, arXiv 2402.16829.
+    A document stays where its score is below :math:`low + share \cdot (p - low)`, p being the best positive's score and
+    low the row's lowest: NV-Retriever's TopK-PercPos (Moreira et al. 2024, arXiv 2407.15831) for scores whose zero
+    means nothing, as `bicross.distillation.sample_lists` has it. The guide is another model than the student
+    (GISTEmbed: Solatorio 2024, arXiv 2402.16829).
 
     Args:
         guide: Scores by a model that isn't being trained. **Shape:** (queries, documents).
         positives: True for the query's own. **Shape:** as ``guide``, boolean.
+        mask: True where ``guide`` is a number. **Shape:** as ``guide``, boolean.
         share: From 0 to 1.
 
     Returns:
-        True for what may be used as a negative. **Shape:** as ``guide``, boolean.
+        True for what may be used as a negative; nothing in a row without a positive. **Shape:** as ``guide``, boolean.
 
     >>> import torch
-    >>> keep_negatives(torch.tensor([[0.8, 0.7, 0.79]]), torch.tensor([[True, False, False]])).tolist()
-    [[False, True, False]]
+    >>> guide, positives = torch.tensor([[0.8, 0.7, 0.79, 0.0]]), torch.tensor([[True, False, False, False]])
+    >>> keep_negatives(guide, positives, torch.ones(1, 4, dtype=torch.bool)).tolist()
+    [[False, True, False, True]]
     """
-    best = torch.where(positives, guide, -torch.inf).amax(dim=1, keepdim=True)
-    return (guide < best - (1 - share) * best.abs()) & ~positives
+    best = torch.where(positives & mask, guide, -torch.inf).amax(dim=1, keepdim=True)
+    low = torch.where(mask, guide, torch.inf).amin(dim=1, keepdim=True)
+    return (guide < low + share * (best - low)) & mask & ~positives
 
 
 def _difference(scores: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:

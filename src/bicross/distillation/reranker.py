@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,11 +11,12 @@ import numpy as np
 
 from bicross.distillation import losses
 from bicross.distillation.candidates import Candidates, sample_negatives, search_candidates
+from bicross.distillation.fitting import TrainingSettings, claim
 from bicross.distillation.held_out import choose_weight, split_held_out
 from bicross.distillation.labels import Labels
 from bicross.distillation.model_folder import centre_logits, load_base, write_model
 from bicross.distillation.selection import best_epoch
-from bicross.distillation.trainer import Group, TrainingSettings, load_weights, train_groups
+from bicross.distillation.trainer import Group, load_weights, train_groups
 from bicross.errors import ConfigurationError
 from bicross.types import Encoder
 
@@ -107,7 +107,7 @@ def train_reranker(
         "inference_length": inference_length,
         "training": {k: v for k, v in asdict(settings).items() if k not in {"show_progress", "save_steps"}},
     }
-    _claim(run, {**recipe, "data": [labels.fingerprint for labels in sets]})
+    claim(run, {**recipe, "data": [labels.fingerprint for labels in sets]})
     parts = [split_held_out(labels, held_out, seed=settings.seed) for labels in sets]
     depth = max(window[1], candidates)
     mined = [search_candidates(labels, bi_encoder, top_k=depth, folder=run) for labels in sets]
@@ -174,18 +174,6 @@ def _check(
     ):
         if value < 1:
             raise ConfigurationError(f"{name} must be at least 1; got {value!r}.")
-
-
-def _claim(run: Path, recipe: dict[str, Any]) -> None:
-    """Writes what the folder's run is about, or refuses to go on with something else."""
-    run.mkdir(parents=True, exist_ok=True)
-    path, text = run / "run.json", json.dumps(recipe, indent=2)
-    if path.exists() and path.read_text(encoding="utf-8") != text:
-        raise ConfigurationError(
-            f"A run goes on with the settings and data that it began with; {str(run)!r} holds another run. "
-            "Repeat the earlier call, name another run_folder, or delete this one."
-        )
-    path.write_text(text, encoding="utf-8")
 
 
 def _epoch(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bicross.distillation.trainer import TrainingSettings
+from bicross.distillation.fitting import TrainingSettings
 from bicross.errors import ConfigurationError
 
 LIST_LOSSES = ("kl", "margin_mse", "mse", "listwise", "contrastive")

@@ -111,6 +111,11 @@ def push(save: Callable[[Path], Path], repository: str, token: str | None, priva
     return address
 
 
+def copy_tokenizer(source: Path, folder: Path) -> None:
+    """Copy the tokenizer's files of a model folder."""
+    copy_files(source, folder, _TOKENIZER_FILES)
+
+
 def _write_modules(folder: Path, modules: list[Module], checkpoint: BiCheckpoint) -> None:
     entries = [
         {"idx": index, "name": str(index), "path": path, "type": _MODULES + kind}

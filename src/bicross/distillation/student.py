@@ -1,0 +1,181 @@
+"""Trains a bi-encoder on a teacher's scores of candidate lists, and writes the checkpoint."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bicross.bi_encoder import BiEncoder
+from bicross.caches import VectorCache
+from bicross.distillation.fitting import claim, training_arguments
+from bicross.distillation.held_out_lists import Figures, split_lists
+from bicross.distillation.list_batches import Lists, fingerprint
+from bicross.distillation.lists import CandidateLists
+from bicross.distillation.student_session import Session
+from bicross.distillation.student_settings import StudentSettings
+from bicross.encoding.saving import push, write_json
+from bicross.errors import CheckpointError, ConfigurationError, DimensionMismatchError
+from bicross.types import Encoder
+
+
+@dataclass(frozen=True, slots=True)
+class StudentReport:
+    """What a training run came to, on the held-out lists.
+
+    Attributes:
+        folder: The model's folder.
+        epoch: The epoch that was chosen, counted from 1.
+        before: ``agreement`` with the teacher and ``ndcg`` before training; see `held_out_lists.Figures`.
+        after: The same with the chosen epoch's weights.
+        curve: The same for every epoch.
+        losses: Step, and the mean loss since the one before.
+        scales: The learned scale of every set's teacher. **Unit:** logits for a similarity of 1.
+        lists: Lists that were trained on.
+        held_out: Lists that the epoch was chosen on.
+        document_fingerprint: The student's; the same as before where documents were frozen.
+    """
+
+    folder: Path
+    epoch: int
+    before: Figures
+    after: Figures
+    curve: tuple[Figures, ...]
+    losses: tuple[tuple[int, float], ...]
+    scales: tuple[float, ...]
+    lists: int
+    held_out: int
+    document_fingerprint: str
+
+    def load(self, **options: Any) -> BiEncoder:
+        """The student; see `BiEncoder.load`."""
+        return BiEncoder.load(self.folder, **options)
+
+    def push_to_hub(self, repository: str, *, token: str | None = None, private: bool = True) -> str:
+        """Upload the model's folder, with the record of its training, to the model hub; returns its address."""
+        return push(lambda target: Path(shutil.copytree(self.folder, target)), repository, token, private)
+
+
+def train_bi_encoder(
+    data: CandidateLists | Sequence[CandidateLists],
+    student: BiEncoder,
+    *,
+    out: str | Path,
+    settings: StudentSettings | None = None,
+    held_out: CandidateLists | Sequence[CandidateLists] | None = None,
+    query_tower: BiEncoder | None = None,
+    vector_teacher: Encoder | None = None,
+    cache: VectorCache | None = None,
+    run_folder: str | Path | None = None,
+) -> StudentReport:
+    """Trains a bi-encoder to order candidates as their teacher does.
+
+    The same call goes on where an earlier one was killed, to the same weights. Under ``accelerate launch`` every
+    process takes its part of a step, so that a step has ``batch_size`` lists on each.
+
+    Args:
+        data: Candidate lists with a teacher's scores; several sets are mixed, and each learns its own scale and offset,
+            so that their teachers may have different units. A list without candidates is a text whose vector alone is
+            kept or matched (the losses "anchor" and "vectors").
+        student: What the student starts from, and what encodes the documents where they are frozen.
+        out: The model's folder; written at the end.
+        settings: What the student is, and how it is trained.
+        held_out: Lists to choose the epoch by; None: ``settings.held_out`` lists of each set.
+        query_tower: Another, smaller model that becomes the query tower, where documents are frozen; None: the
+            student's own.
+        vector_teacher: A larger bi-encoder whose vectors the loss "vectors" matches.
+        cache: Where the student's vectors before training are sought and kept.
+        run_folder: Where the run's state is kept; by default beside ``out``, with ``.run`` added.
+
+    Returns:
+        What was chosen and how good it is. The folder holds it too, in ``bicross.json``.
+
+    Raises:
+        ConfigurationError: Arguments that make no sense, ``out`` isn't empty, or ``run_folder`` holds another run.
+        InputError: No list, or a teacher that gives all candidates of a query one score.
+        DimensionMismatchError: A trained query tower's vectors don't fit the frozen documents'.
+        TrainingError: A loss or gradient isn't a finite number; the last good checkpoint stays.
+        MissingExtraError: accelerate, or peft for ``lora``, isn't installed.
+    """
+    settings = settings or StudentSettings()
+    sets = [data] if isinstance(data, CandidateLists) else list(data)
+    tests = [] if held_out is None else [held_out] if isinstance(held_out, CandidateLists) else list(held_out)
+    out = Path(out)
+    run = Path(run_folder) if run_folder is not None else out.with_name(f"{out.name}.run")
+    _check(student, settings, query_tower, vector_teacher, out)
+    if len(tests) not in (0, len(sets)):
+        raise ConfigurationError(f"held_out must have one set for each of the {len(sets)} in data; got {len(tests)}.")
+    recipe = {
+        "student": [student.query_fingerprint, student.document_fingerprint],
+        "query_tower": None if query_tower is None else query_tower.query_fingerprint,
+        "vector_teacher": None if vector_teacher is None else vector_teacher.document_fingerprint,
+        "settings": _jsonable(settings),
+    }
+    arguments = training_arguments(run, settings.trainer)
+    with arguments.main_process_first():
+        lists = Lists.of([*sets, *tests])
+        claim(run, {**recipe, "data": fingerprint([*sets, *tests])})
+        session = Session(student, lists, settings, query_tower, vector_teacher, cache, arguments)
+    if tests:
+        train = [row for row in lists.rows if row.source < len(sets)]
+        held = [row for row in lists.rows if row.source >= len(sets)]
+    else:
+        train, held = split_lists(lists, settings.held_out, seed=settings.trainer.seed)
+    outcome = session.train(train, held)
+    if arguments.should_save:
+        session.write(out)
+        write_json(out / "bicross.json", {**recipe, **asdict(outcome)})
+    arguments.distributed_state.wait_for_everyone()
+    with BiEncoder.load(out, device="cpu") as trained:
+        print_ = trained.document_fingerprint
+    if settings.towers == "query" and print_ != student.document_fingerprint:
+        raise CheckpointError(
+            f"A frozen document tower keeps its fingerprint {student.document_fingerprint[:12]!r}; got {print_[:12]!r} "
+            f"in {str(out)!r}. The student's folder was changed during training: train again."
+        )
+    return StudentReport(folder=out, document_fingerprint=print_, **asdict(outcome))
+
+
+def _jsonable(settings: StudentSettings) -> dict[str, Any]:
+    values = asdict(settings)
+    training = asdict(settings.trainer)
+    values["training"] = {k: v for k, v in training.items() if k not in {"show_progress", "save_steps"}}
+    values["losses"] = dict(settings.weights)
+    loaded: dict[str, Any] = json.loads(json.dumps(values))
+    return loaded
+
+
+def _check(
+    student: BiEncoder,
+    settings: StudentSettings,
+    query_tower: BiEncoder | None,
+    vector_teacher: Encoder | None,
+    out: Path,
+) -> None:
+    if out.exists() and any(out.iterdir()):
+        raise ConfigurationError(f"A model is written into a new or empty folder; {str(out)!r} isn't empty.")
+    if student.similarity_name not in ("cosine", "dot"):
+        raise ConfigurationError(
+            f"A student compares by cosine or dot product; this one by {student.similarity_name!r}. Choose another."
+        )
+    if student.truncate_dim is not None:
+        raise ConfigurationError("A student is trained at its whole dimension. Load it without truncate_dim.")
+    if too_long := [length for length in settings.matryoshka if not 0 < length <= student.dimension]:
+        raise ConfigurationError(
+            f"matryoshka must be lengths from 1 to the student's {student.dimension}; got {too_long[0]!r}."
+        )
+    if bool(settings.weights.get("vectors")) != (vector_teacher is not None):
+        raise ConfigurationError("The loss 'vectors' and vector_teacher come together; one of the two is missing.")
+    if query_tower is None:
+        return
+    if settings.towers != "query":
+        raise ConfigurationError("query_tower needs frozen documents: set towers='query'.")
+    if query_tower.dimension != student.dimension:
+        raise DimensionMismatchError(
+            f"A query tower must give vectors of the frozen documents' {student.dimension} dimensions; "
+            f"{query_tower.name!r} gives {query_tower.dimension}. Choose one of that dimension, or train both "
+            "towers of one model (towers='both')."
+        )

@@ -1,0 +1,198 @@
+"""One training run of a student: builds the module and its data, trains, chooses the epoch."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from bicross.bi_encoder import BiEncoder
+from bicross.caches import VectorCache
+from bicross.distillation.fitting import complete_checkpoints, fit, load_state
+from bicross.distillation.held_out_lists import Figures, HeldOut, exhausted, height
+from bicross.distillation.list_batches import ListCollator, Lists, Positions, Row, draw
+from bicross.distillation.list_student import ListStudent
+from bicross.distillation.student_settings import StudentSettings
+from bicross.distillation.towers import build_towers, write_towers
+from bicross.distillation.vectors import kept_vectors
+from bicross.encoding.prompts import Role, role_prompt
+from bicross.encoding.saving import write_json
+from bicross.encoding.specs import BiCheckpoint
+from bicross.types import Encoder, Floats
+
+logger = logging.getLogger(__name__)
+
+_CURVE = "held-out.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What training came to, on the held-out lists; see `StudentReport`."""
+
+    epoch: int
+    before: Figures
+    after: Figures
+    curve: tuple[Figures, ...]
+    losses: tuple[tuple[int, float], ...]
+    scales: tuple[float, ...]
+    lists: int
+    held_out: int
+
+
+class Session:
+    """One call of `train_bi_encoder`: the module, the data and the folder."""
+
+    def __init__(
+        self,
+        student: BiEncoder,
+        lists: Lists,
+        settings: StudentSettings,
+        query_tower: BiEncoder | None,
+        vector_teacher: Encoder | None,
+        cache: VectorCache | None,
+        arguments: Any,
+    ) -> None:
+        self.lists, self.settings, self.arguments = lists, settings, arguments
+        self.folder = Path(arguments.output_dir)
+        self.checkpoint = _checkpoint(student, query_tower)
+        torch.manual_seed(settings.trainer.seed)
+        self.towers, tokenizers = build_towers(
+            self.checkpoint,
+            settings,
+            str(arguments.device),
+            [*lists.queries, *lists.documents],
+            self.folder / "table",
+        )
+        self.limits: dict[Role, int] = {"query": tokenizers["query"].max_length, "document": student.max_length}
+        base, targets = self._vectors(student, vector_teacher, cache)
+        longest = settings.trainer.max_length
+        self.collator = ListCollator(
+            lists,
+            tokenizers,
+            {role: min(longest, tokenizer.max_length) for role, tokenizer in tokenizers.items()},
+            {role: role_prompt(self.checkpoint.prompts, role) for role in self.limits},
+            settings.trainer.chunk_tokens,
+            base,
+            targets,
+        )
+        projection: nn.Module | None = None
+        if "query" in targets and targets["query"].shape[1] != student.dimension:
+            projection = nn.Linear(student.dimension, targets["query"].shape[1], bias=False)
+        self.module = ListStudent(
+            self.towers,
+            weights=settings.weights,
+            spreads=lists.spreads.tolist(),
+            sharpness=settings.sharpness,
+            dimensions=settings.matryoshka,
+            cosine=student.similarity_name == "cosine",
+            projection=projection,
+        ).to(arguments.device)
+
+    def _vectors(
+        self, student: BiEncoder, vector_teacher: Encoder | None, cache: VectorCache | None
+    ) -> tuple[dict[Role, Floats], dict[Role, Floats]]:
+        """Vectors before training, and those to match, by role; what no loss needs is not computed."""
+        texts: dict[Role, list[str]] = {"query": self.lists.queries, "document": self.lists.documents}
+        both = self.settings.towers == "both"
+        base: dict[Role, Floats] = {}
+        targets: dict[Role, Floats] = {}
+        for role, of_role in texts.items():
+            needed = self.settings.weights.get("anchor") or self.settings.weights.get("contrastive")
+            if needed or (role == "document" and not both):
+                base[role] = kept_vectors(self.folder / f"base-{role}.npy", student, role, of_role, cache)
+            if vector_teacher is not None and (both or role == "query"):
+                path = self.folder / f"target-{role}.npy"
+                targets[role] = kept_vectors(path, vector_teacher, role, of_role, cache)
+        return base, targets
+
+    def train(self, train: list[Row], held: list[Row]) -> Outcome:
+        """Trains, or goes on, and fills the module with the weights of the best epoch."""
+        settings = self.settings
+        test = HeldOut(held, self.collator, bool(self.arguments.bf16))
+        done = complete_checkpoints(self.folder, _CURVE)
+        curve = [self._figures(folder, test) for folder in (self.folder, *done)]
+        logger.info("before training: %s", curve[0])
+
+        def after_epoch(checkpoint: Path) -> bool:
+            curve.append(self._figures(checkpoint, test))
+            logger.info("epoch %d: %s", len(curve) - 1, curve[-1])
+            return exhausted(curve, settings.patience)
+
+        if not done or not exhausted(curve, settings.patience):
+            done = fit(
+                self.module,
+                [self._epoch(train, epoch) for epoch in range(settings.epochs)],
+                self.collator,
+                describe=lambda item: self.lists.queries[item[0].query],
+                arguments=self.arguments,
+                settings=settings.trainer,
+                optimizer=self._optimizer(),
+                after_epoch=after_epoch,
+            )
+        best = max(range(len(done)), key=lambda epoch: height(curve[epoch + 1]))
+        load_state(self.module, done[best], half=settings.half)
+        if height(curve[best + 1]) <= height(curve[0]):
+            logger.warning("no epoch is better on the held-out lists than before training: %s", curve)
+        history = json.loads((done[-1] / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
+        return Outcome(
+            epoch=best + 1,
+            before=curve[0],
+            after=curve[best + 1],
+            curve=tuple(curve[1:]),
+            losses=tuple((entry["step"], round(entry["loss"], 6)) for entry in history if "loss" in entry),
+            scales=tuple(round(scale, 4) for scale in self.module.scale.scales.tolist()),
+            lists=len(train),
+            held_out=len(held),
+        )
+
+    def write(self, out: Path) -> None:
+        """Writes the model; what wasn't trained is copied as it was."""
+        write_towers(self.checkpoint, self.towers, self.limits, out, half=self.settings.half)
+
+    def _epoch(self, train: list[Row], epoch: int) -> list[tuple[Row, Positions]]:
+        """All rows in a new order, each with the candidates that were drawn for this epoch."""
+        rng = np.random.default_rng((self.settings.trainer.seed, epoch))
+        length = self.settings.list_length
+        return [(train[i], draw(train[i], length, rng)) for i in rng.permutation(len(train)).tolist()]
+
+    def _figures(self, folder: Path, test: HeldOut) -> Figures:
+        """Measured once, by the first process, and kept beside the weights."""
+        path = folder / _CURVE
+        if not path.exists() and self.arguments.should_save:
+            part = path.with_suffix(".part")
+            write_json(part, test.measure(self.module))
+            part.replace(path)
+        self.arguments.distributed_state.wait_for_everyone()
+        found: Figures = json.loads(path.read_text(encoding="utf-8"))["all"]
+        return found
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        """AdamW; the scale and the projection have their own rate, and no decay, like biases and norms."""
+        settings = self.settings.trainer
+        tower = [weight for weight in self.module.towers.parameters() if weight.requires_grad]
+        own = [*self.module.scale.parameters()]
+        if self.module.projection is not None:
+            own += self.module.projection.parameters()
+        groups = [
+            {"params": [weight for weight in tower if weight.ndim > 1], "weight_decay": settings.weight_decay},
+            {"params": [weight for weight in tower if weight.ndim < 2], "weight_decay": 0.0},
+            {"params": own, "weight_decay": 0.0, "lr": self.settings.scale_learning_rate},
+        ]
+        return torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.learning_rate)
+
+
+def _checkpoint(student: BiEncoder, query_tower: BiEncoder | None) -> BiCheckpoint:
+    """The student's description, with another model's query tower in it."""
+    if query_tower is None:
+        return student.checkpoint
+    prompts = {
+        "query": role_prompt(query_tower.prompts, "query"),
+        "document": role_prompt(student.prompts, "document"),
+    }
+    return replace(student.checkpoint, query=query_tower.checkpoint.query, prompts=prompts, default_prompt_name=None)

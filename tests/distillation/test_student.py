@@ -1,0 +1,304 @@
+"""Students on tiny random models: each learns an order that is known."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_models import WORDS, write_bi_encoder
+
+from bicross.bi_encoder import BiEncoder
+from bicross.caches import VectorCache
+from bicross.distillation.fitting import TrainingSettings
+from bicross.distillation.list_student import ListStudent
+from bicross.distillation.lists import CandidateLists, ScoredList
+from bicross.distillation.student import train_bi_encoder
+from bicross.distillation.student_settings import StudentSettings
+from bicross.errors import ConfigurationError, DimensionMismatchError, InputError, TrainingError
+from bicross.types import Floats
+
+THINGS, COLOURS = WORDS[11:19], WORDS[19:25]
+TRAINING = TrainingSettings(
+    batch_size=8, learning_rate=5e-3, max_length=32, save_steps=2, bf16=False, show_progress=False
+)
+STATIC = replace(TRAINING, learning_rate=3e-2)
+SETTINGS = StudentSettings(held_out=10, epochs=3, candidates=None, training=TRAINING, half=False)
+QUERY = replace(SETTINGS, towers="query")
+
+
+def known_order(count: int = 74, *, seed: int = 0, scores: bool = True) -> CandidateLists:
+    """Queries name a thing and a colour; a document with the colour is worth 6 logits, one with the thing 2."""
+    rng = np.random.default_rng(seed)
+    things, colours = THINGS, COLOURS
+    documents = {f"d{t}{c}": f"the {c} {t} sits on the stone" for t in things for c in colours}
+    lists = []
+    for i in range(count):
+        thing, colour = rng.choice(things), rng.choice(colours)
+        ids = rng.permutation(list(documents))[:10].tolist()
+        best = f"d{thing}{colour}"
+        ids = [best, *(one for one in ids if one != best)]
+        values = [6.0 * (colour in documents[one].split()) + 2.0 * (thing in documents[one].split()) for one in ids]
+        scored = np.array(values if scores else [np.nan] * len(ids), dtype=np.float32)
+        labels = np.array([1.0 if one == best else np.nan for one in ids], dtype=np.float32)
+        kinds, ranks = ("given",) * len(ids), np.zeros(len(ids), dtype=np.int32)
+        lists.append(ScoredList(f"q{i}", f"{thing} {colour} {WORDS[i % 11]}", tuple(ids), scored, labels, kinds, ranks))
+    return CandidateLists(lists, documents)
+
+
+@pytest.fixture(scope="module")
+def student_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bi_encoder(
+        tmp_path_factory.mktemp("student"), prompts={"query": "to ", "document": "of "}, initializer_range=0.2
+    )
+
+
+@pytest.fixture
+def student(student_folder: Path):
+    with BiEncoder.load(student_folder, device="cpu", backend="torch") as encoder:
+        yield encoder
+
+
+def spearman_of(encoder: BiEncoder, lists: CandidateLists) -> float:
+    from scipy.stats import spearmanr
+
+    found = []
+    for one in lists:
+        texts = [lists.documents[document_id] for document_id in one.document_ids]
+        scores = encoder.similarity(encoder.encode_query([one.query]), encoder.encode_document(texts))[0]
+        found.append(spearmanr(scores, one.scores).statistic)
+    return float(np.mean(found))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param(SETTINGS, id="both"),
+        pytest.param(replace(SETTINGS, lora=4), id="lora"),
+        pytest.param(replace(SETTINGS, layers=1), id="pruned"),
+        pytest.param(replace(SETTINGS, freeze_layers=1, matryoshka=(32, 8)), id="frozen-matryoshka"),
+        pytest.param(QUERY, id="query"),
+        pytest.param(replace(QUERY, layers=(1,), losses={"kl": 1.0}), id="light"),
+        pytest.param(replace(QUERY, static=True, losses={"kl": 1.0}, training=STATIC), id="static"),
+    ],
+)
+def test_every_kind_of_student_learns_its_teacher_s_order(student, tmp_path, settings) -> None:
+    unseen = known_order(30, seed=9)
+    before = spearman_of(student, unseen)
+    document_fingerprint = student.document_fingerprint
+    report = train_bi_encoder(known_order(), student, out=tmp_path / "model", settings=replace(settings, epochs=6))
+    assert report.after["agreement"] > report.before["agreement"] + 0.2
+    assert report.losses[-1][1] < report.losses[0][1]
+    assert 40 < report.lists + report.held_out <= 74
+    with report.load(device="cpu", backend="torch") as trained:
+        assert spearman_of(trained, unseen) > before + 0.2
+        assert trained.query_fingerprint != student.query_fingerprint
+        assert (trained.document_fingerprint == document_fingerprint) == (settings.towers == "query")
+        assert report.document_fingerprint == trained.document_fingerprint
+
+
+def test_losses_are_the_same_whether_or_not_a_run_was_interrupted(student, tmp_path, monkeypatch) -> None:
+    lists = known_order()
+    settings = replace(SETTINGS, training=replace(TRAINING, dropout=0.1), patience=9)
+    whole = train_bi_encoder(lists, student, out=tmp_path / "whole", settings=settings)
+    steps = interrupted_after(monkeypatch, 9)
+    with pytest.raises(KeyboardInterrupt):
+        train_bi_encoder(lists, student, out=tmp_path / "broken", settings=settings)
+    monkeypatch.undo()
+    assert steps["taken"] == 9
+    assert not (tmp_path / "broken").exists()
+    (tmp_path / "broken.run" / "checkpoint-999").mkdir()  # what a kill in the middle of writing leaves behind
+    resumed = train_bi_encoder(lists, student, out=tmp_path / "broken", settings=settings)
+    assert [step for step, _ in resumed.losses] == [step for step, _ in whole.losses]
+    assert [loss for _, loss in resumed.losses] == pytest.approx([loss for _, loss in whole.losses], abs=1e-6)
+    assert replace(resumed, folder=whole.folder, losses=whole.losses) == whole
+    a, b = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "broken"))
+    assert all(torch.allclose(a[name], b[name], atol=1e-6) for name in a)
+
+
+def interrupted_after(monkeypatch: pytest.MonkeyPatch, stop_at: int) -> dict[str, int]:
+    forward, count = ListStudent.forward, {"taken": 0}
+
+    @functools.wraps(forward)
+    def counted(self, *args, **kwargs):
+        if count["taken"] == stop_at:
+            raise KeyboardInterrupt
+        count["taken"] += 1
+        return forward(self, *args, **kwargs)
+
+    monkeypatch.setattr(ListStudent, "forward", counted)
+    return count
+
+
+def test_a_finished_run_trains_no_more(student, tmp_path, monkeypatch) -> None:
+    lists = known_order()
+    first = train_bi_encoder(lists, student, out=tmp_path / "a", settings=QUERY, run_folder=tmp_path / "run")
+    steps = interrupted_after(monkeypatch, 10**9)
+    again = train_bi_encoder(lists, student, out=tmp_path / "b", settings=QUERY, run_folder=tmp_path / "run")
+    assert steps["taken"] == 0
+    assert replace(again, folder=first.folder) == first
+    with pytest.raises(ConfigurationError, match="holds another run"):
+        train_bi_encoder(known_order(40), student, out=tmp_path / "c", settings=QUERY, run_folder=tmp_path / "run")
+
+
+def test_training_stops_when_the_held_out_figures_stop_rising(student, tmp_path) -> None:
+    nothing = replace(QUERY, epochs=9, patience=2, training=replace(TRAINING, learning_rate=1e-12))
+    report = train_bi_encoder(known_order(), student, out=tmp_path / "model", settings=nothing)
+    assert len(report.curve) == 2
+    assert {path.name for path in (tmp_path / "model.run").glob("checkpoint-*")} == {"checkpoint-6", "checkpoint-12"}
+
+
+def test_frozen_documents_come_from_the_cache(student, tmp_path, monkeypatch) -> None:
+    lists = known_order()
+    with VectorCache(tmp_path / "cache") as cache:
+        texts = list(lists.documents.values())
+        cache.encode(student.document_fingerprint, texts, lambda new: student.encode_document(list(new)))
+        monkeypatch.setattr(student, "encode_document", None)
+        report = train_bi_encoder(lists, student, out=tmp_path / "model", settings=QUERY, cache=cache)
+    assert report.document_fingerprint == student.document_fingerprint
+    kept = json.loads((tmp_path / "model" / "bicross.json").read_text())
+    assert kept["settings"]["towers"] == "query"
+    assert kept["after"]["agreement"] == report.after["agreement"]
+
+
+def test_several_teachers_have_a_scale_each(student, tmp_path) -> None:
+    one = known_order()
+    other = one.with_scores(one.scores * 10 - 300)
+    settings = replace(QUERY, losses={"mse": 1.0}, epochs=2, held_out=4)
+    report = train_bi_encoder([one, other], student, out=tmp_path / "model", settings=settings)
+    assert len(report.scales) == 2
+    assert report.scales[0] != report.scales[1]
+
+
+def test_texts_alone_teach_a_table_the_vectors_of_its_tower(student, tmp_path) -> None:
+    texts = [
+        ScoredList(f"t{i}", f"{a} {b}", (), *(np.zeros(0, np.float32),) * 2, (), np.zeros(0, np.int32))
+        for i, (a, b) in enumerate((a, b) for a in WORDS[11:25] for b in WORDS[11:25])
+    ]
+    settings = replace(QUERY, static=True, losses={"anchor": 1.0}, epochs=5)
+    report = train_bi_encoder(
+        [CandidateLists(texts, {}), known_order()], student, out=tmp_path / "model", settings=settings
+    )
+    with report.load(device="cpu") as trained:
+        words = [f"{a} {b}" for a in THINGS for b in COLOURS]
+        cosines = (trained.encode_query(words) * student.encode_query(words)).sum(axis=1)
+    assert report.losses[-1][1] < 0.7 * report.losses[0][1]
+    assert cosines.mean() > 0.9
+
+
+class Wide:
+    """A larger bi-encoder: the student's vectors, turned and made longer."""
+
+    document_fingerprint = "wide"
+
+    def __init__(self, student: BiEncoder, width: int) -> None:
+        self.student = student
+        self.turn = np.linalg.qr(np.random.default_rng(0).normal(size=(max(width, 32), max(width, 32))))[0]
+        self.width = width
+
+    def encode_query(self, texts) -> Floats:
+        return self._turn(self.student.encode_query(texts))
+
+    def encode_document(self, texts) -> Floats:
+        return self._turn(self.student.encode_document(texts))
+
+    def _turn(self, vectors: Floats) -> Floats:
+        padded = np.pad(vectors, ((0, 0), (0, len(self.turn) - vectors.shape[1])))
+        return (padded @ self.turn)[:, : self.width].astype(np.float32)
+
+
+def test_vectors_of_another_dimension_are_matched_through_a_projection(student, tmp_path) -> None:
+    settings = replace(SETTINGS, losses={"vectors": 1.0}, epochs=4)
+    report = train_bi_encoder(
+        known_order(), student, out=tmp_path / "model", settings=settings, vector_teacher=Wide(student, 48)
+    )
+    assert report.losses[-1][1] < 0.5 * report.losses[0][1]
+
+
+def test_another_model_as_query_tower(student, tmp_path) -> None:
+    small = write_bi_encoder(tmp_path / "small", seed=5, num_hidden_layers=1, initializer_range=0.2)
+    narrow = write_bi_encoder(tmp_path / "narrow", hidden_size=16)
+    lists = known_order()
+    with BiEncoder.load(small, device="cpu") as tower, BiEncoder.load(narrow, device="cpu") as other:
+        report = train_bi_encoder(lists, student, out=tmp_path / "model", settings=QUERY, query_tower=tower)
+        with pytest.raises(DimensionMismatchError, match="frozen documents' 32 dimensions.* gives 16"):
+            train_bi_encoder(lists, student, out=tmp_path / "other", settings=QUERY, query_tower=other)
+        with pytest.raises(ConfigurationError, match="set towers='query'"):
+            train_bi_encoder(lists, student, out=tmp_path / "other", settings=SETTINGS, query_tower=tower)
+    with report.load(device="cpu") as trained:
+        assert trained.prompts == {"query": "", "document": "of "}
+    assert report.document_fingerprint == student.document_fingerprint
+    assert report.after["agreement"] > report.before["agreement"]
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(student, tmp_path, monkeypatch) -> None:
+    forward, count = ListStudent.forward, {"taken": 0}
+
+    @functools.wraps(forward)
+    def poisoned(self, *args, **kwargs):
+        count["taken"] += 1
+        if count["taken"] == 6:
+            kwargs["teacher"] = kwargs["teacher"] * 1e38 * 1e38 * torch.nan
+            self.scale.offset.data.fill_(torch.nan)
+        return forward(self, *args, **kwargs)
+
+    monkeypatch.setattr(ListStudent, "forward", poisoned)
+    with pytest.raises(TrainingError, match=r"A loss must be a finite number.*step 6.*checkpoint-4") as error:
+        train_bi_encoder(known_order(), student, out=tmp_path / "m", settings=replace(QUERY, losses={"contrastive": 1}))
+    assert any(word in str(error.value) for word in THINGS)
+    kept = load_file(tmp_path / "m.run" / "checkpoint-4" / "model.safetensors")
+    assert all(bool(torch.isfinite(value).all()) for value in kept.values())
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_gradient_that_is_no_number_stops_before_it_reaches_the_weights(student, tmp_path, monkeypatch) -> None:
+    forward = ListStudent.forward
+
+    @functools.wraps(forward)
+    def poisoned(self, *args, **kwargs):
+        found = forward(self, *args, **kwargs)
+        offset = self.scale.offset.sum() - self.scale.offset.sum().detach()
+        return {"loss": found["loss"] + torch.sqrt(offset)}  # 0, with an infinite slope
+
+    monkeypatch.setattr(ListStudent, "forward", poisoned)
+    with pytest.raises(TrainingError, match="A gradient must be a finite number.*step 1.*checkpoint is none"):
+        train_bi_encoder(known_order(), student, out=tmp_path / "m", settings=QUERY)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"towers": "documents"}, "towers must be 'both' or 'query'"),
+        ({"static": True}, "static query tower needs towers='query'"),
+        ({"losses": {"hinge": 1.0}}, "losses must be of.*'hinge'"),
+        ({"losses": {"kl": 0.0}}, "losses need weights"),
+        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"matryoshka": (64,)}, "lengths from 1 to the student's 32; got 64"),
+        ({"losses": {"vectors": 1.0}}, "come together"),
+        ({"layers": 3}, "layers must be from 1 to the model's 2; got 3"),
+        ({"layers": (1, 0)}, "rising positions"),
+        ({"freeze_layers": 3}, "freeze_layers must be from 0 to 2; got 3"),
+        ({"held_out": 74}, "leave lists to train on"),
+        ({"training": replace(TRAINING, batch_size=64)}, "batch_size=64"),
+    ],
+)
+def test_settings_that_make_no_sense(student, tmp_path, settings, message) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        train_bi_encoder(known_order(), student, out=tmp_path / "model", settings=replace(SETTINGS, **settings))
+
+
+def test_data_that_teaches_nothing(student, tmp_path) -> None:
+    lists = known_order()
+    with pytest.raises(InputError, match="nothing to distil"):
+        train_bi_encoder(lists.with_scores(lists.scores * 0), student, out=tmp_path / "model", settings=SETTINGS)
+    with pytest.raises(InputError, match="got none"):
+        train_bi_encoder(CandidateLists([], {}), student, out=tmp_path / "model", settings=SETTINGS)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    with pytest.raises(ConfigurationError, match="isn't empty"):
+        train_bi_encoder(lists, student, out=tmp_path / "full", settings=SETTINGS)
