@@ -102,6 +102,7 @@ HEAVY = {
         "distillation",
     },
     "accelerate": {"distillation"},
+    "peft": {"distillation/towers.py"},
     "pyarrow": {"distillation/parquet.py"},
     "datasets": {"distillation/exporting.py"},
     "qdrant_client": {"stores/client.py", "stores/client_classes.py", "stores/connection.py"},

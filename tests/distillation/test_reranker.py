@@ -48,6 +48,52 @@ def test_training_beats_the_first_stage_on_a_task_it_cannot_do(
     assert report.queries["toy"] + 12 <= len(toy.queries)
 
 
+class Oracle:
+    """A teacher that knows what makes a document relevant in the toy task."""
+
+    fingerprint = "oracle"
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def predict(self, pairs):
+        self.asked += len(pairs)
+        values = [5.0 * ("w0" in t.split()) + len({*q.split()} & {*t.split()}) - 3.0 for q, t in pairs]
+        return np.array(values, dtype=np.float32)
+
+    def rank(self, query, texts):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("loss", ["margin_mse", "kl", "mse"])
+def test_a_pruned_student_learns_its_teacher_s_scores(toy: Labels, base: Path, encoder, tmp_path, loss) -> None:
+    teacher, out = Oracle(), tmp_path / "model"
+    report = run(toy, base, encoder, out, loss=loss, epochs=12, teacher=teacher, layers=1, negatives=5)
+    assert report.ndcg["toy"]["cross_encoder"] > report.ndcg["toy"]["first_stage"] + 0.1
+    assert json.loads((out / "config.json").read_text())["num_hidden_layers"] == 1
+    kept = json.loads((out / "bicross.json").read_text())
+    assert (kept["teacher"], kept["layers"], kept["loss"]) == ("oracle", 1, loss)
+    model, tokenizer = load_base(out, seed=0, dropout=0.0)
+    pairs = [("w1 w2", text) for text in list(toy.documents.values())[:40]]
+    scores, wanted = score_pairs(model, tokenizer, pairs, max_length=32, bf16=False), teacher.predict(pairs)
+    assert np.corrcoef(scores, wanted)[0, 1] > 0.8
+    if loss == "mse":  # on the teacher's scale
+        assert np.abs(scores - wanted).mean() < 1.5
+    else:  # around 0
+        assert abs(float(scores.mean())) < abs(float(wanted.mean())) + 3.0
+
+
+def test_the_teacher_is_asked_once(toy: Labels, base: Path, encoder, tmp_path) -> None:
+    teacher = Oracle()
+    first = run(toy, base, encoder, tmp_path / "model", teacher=teacher, layers=(1,), epochs=1)
+    asked = teacher.asked
+    assert asked > 0
+    assert run(toy, base, encoder, tmp_path / "model", teacher=teacher, layers=(1,), epochs=1) == first
+    assert teacher.asked == asked
+    with pytest.raises(ConfigurationError, match="holds another run"):
+        run(toy, base, encoder, tmp_path / "model", teacher=teacher, epochs=1)
+
+
 def test_the_folder_loads_in_sentence_transformers_with_equal_scores(
     toy: Labels, base: Path, encoder, tmp_path
 ) -> None:
@@ -122,7 +168,10 @@ def test_a_finished_run_is_not_repeated_and_a_different_one_refused(toy, base, e
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"loss": "hinge"}, "loss must be one of.*'hinge'"),
+        ({"loss": "hinge"}, "loss must be one of.*without a teacher; got 'hinge'"),
+        ({"loss": "kl"}, "loss must be one of.*without a teacher; got 'kl'"),
+        ({"loss": "bce", "teacher": Oracle()}, "loss must be one of.*with a teacher; got 'bce'"),
+        ({"layers": 3}, "layers must be from 1 to the model's 2; got 3"),
         ({"window": (5, 4)}, r"window must be two ranks.*\(5, 4\)"),
         ({"negatives": 0}, "negatives must be at least 1; got 0"),
         ({"held_out": 0}, "held_out must be at least 1; got 0"),

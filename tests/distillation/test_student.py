@@ -11,17 +11,18 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_models import WORDS, write_bi_encoder
 
 from bicross.bi_encoder import BiEncoder
 from bicross.caches import VectorCache
 from bicross.distillation.fitting import TrainingSettings
+from bicross.distillation.list_batches import texts_alone
 from bicross.distillation.list_student import ListStudent
 from bicross.distillation.lists import CandidateLists, ScoredList
 from bicross.distillation.student import train_bi_encoder
 from bicross.distillation.student_settings import StudentSettings
 from bicross.errors import ConfigurationError, DimensionMismatchError, InputError, TrainingError
 from bicross.types import Floats
+from tiny_models import WORDS, write_bi_encoder
 
 THINGS, COLOURS = WORDS[11:19], WORDS[19:25]
 TRAINING = TrainingSettings(
@@ -176,14 +177,9 @@ def test_several_teachers_have_a_scale_each(student, tmp_path) -> None:
 
 
 def test_texts_alone_teach_a_table_the_vectors_of_its_tower(student, tmp_path) -> None:
-    texts = [
-        ScoredList(f"t{i}", f"{a} {b}", (), *(np.zeros(0, np.float32),) * 2, (), np.zeros(0, np.int32))
-        for i, (a, b) in enumerate((a, b) for a in WORDS[11:25] for b in WORDS[11:25])
-    ]
+    texts = texts_alone([f"{a} {b}" for a in WORDS[11:25] for b in WORDS[11:25]])
     settings = replace(QUERY, static=True, losses={"anchor": 1.0}, epochs=5)
-    report = train_bi_encoder(
-        [CandidateLists(texts, {}), known_order()], student, out=tmp_path / "model", settings=settings
-    )
+    report = train_bi_encoder([texts, known_order()], student, out=tmp_path / "model", settings=settings)
     with report.load(device="cpu") as trained:
         words = [f"{a} {b}" for a in THINGS for b in COLOURS]
         cosines = (trained.encode_query(words) * student.encode_query(words)).sum(axis=1)
@@ -226,7 +222,7 @@ def test_another_model_as_query_tower(student, tmp_path) -> None:
     lists = known_order()
     with BiEncoder.load(small, device="cpu") as tower, BiEncoder.load(narrow, device="cpu") as other:
         report = train_bi_encoder(lists, student, out=tmp_path / "model", settings=QUERY, query_tower=tower)
-        with pytest.raises(DimensionMismatchError, match="frozen documents' 32 dimensions.* gives 16"):
+        with pytest.raises(DimensionMismatchError, match=r"frozen documents' 32 dimensions.* gives 16"):
             train_bi_encoder(lists, student, out=tmp_path / "other", settings=QUERY, query_tower=other)
         with pytest.raises(ConfigurationError, match="set towers='query'"):
             train_bi_encoder(lists, student, out=tmp_path / "other", settings=SETTINGS, query_tower=tower)
@@ -266,7 +262,7 @@ def test_a_gradient_that_is_no_number_stops_before_it_reaches_the_weights(studen
         return {"loss": found["loss"] + torch.sqrt(offset)}  # 0, with an infinite slope
 
     monkeypatch.setattr(ListStudent, "forward", poisoned)
-    with pytest.raises(TrainingError, match="A gradient must be a finite number.*step 1.*checkpoint is none"):
+    with pytest.raises(TrainingError, match=r"A gradient must be a finite number.*step 1.*checkpoint is none"):
         train_bi_encoder(known_order(), student, out=tmp_path / "m", settings=QUERY)
 
 

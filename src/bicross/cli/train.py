@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -23,9 +24,21 @@ def train_reranker(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder of the new model. Its run is kept beside it.")],
-    base: Annotated[str, typer.Option("--base", help="Weights to start from; a bi-encoder's will do.")] = "starter",
+    base: Annotated[
+        str | None,
+        typer.Option("--base", help="Weights to start from; a bi-encoder's will do. Default: starter, or the teacher."),
+    ] = None,
     bi: Annotated[str, typer.Option("--bi", help="Bi-encoder that finds the hard negatives.")] = "starter",
-    loss: Annotated[str, typer.Option("--loss", help="listwise or bce.")] = "listwise",
+    teacher: Annotated[
+        str | None, typer.Option("--teacher", help="A better reranker, whose scores are learnt in the place of labels.")
+    ] = None,
+    layers: Annotated[
+        int | None, typer.Option(help="Keep so many of the base's layers: 2 of 6 make a reranker three times as fast.")
+    ] = None,
+    loss: Annotated[
+        str | None,
+        typer.Option("--loss", help="listwise (default) or bce; with a teacher margin_mse (default), kl or mse."),
+    ] = None,
     negatives: Annotated[int, typer.Option(help="Hard negatives for each query and epoch.")] = 4,
     window: Annotated[tuple[int, int], typer.Option(metavar="FROM TO", help="Ranks that the negatives come from.")] = (
         3,
@@ -47,31 +60,45 @@ def train_reranker(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Train a cross-encoder on labels, with hard negatives that the bi-encoder finds.
+    """Train a cross-encoder on labels, or on another one's scores, with hard negatives that the bi-encoder finds.
 
     Killed at any moment, the same command goes on from its last checkpoint.
 
     Example: bicross train-reranker data/manual data/forum --out models/mine --queries 3000
+
+    A fast one: bicross train-reranker data/manual --teacher models/mine --layers 2 --out models/fast
     """
+    from bicross.distillation.fitting import TrainingSettings
     from bicross.distillation.labels import read_labels
     from bicross.distillation.reranker import train_reranker as train
-    from bicross.distillation.fitting import TrainingSettings
     from bicross.encoding.locate import locate
     from bicross.remote import loading
+    from bicross.remote.address import is_address
 
-    if loss not in ("listwise", "bce"):
-        raise ConfigurationError(f"--loss must be listwise or bce, got {loss!r}.")
+    known = ("kl", "margin_mse", "mse") if teacher else ("listwise", "bce")
+    if loss is not None and loss not in known:
+        raise ConfigurationError(f"--loss must be {' or '.join(known)} here, got {loss!r}.")
     sets = [read_labels(path) for path in data]
     if queries is not None:
         sets = [labels.sample(queries + held_out, seed=seed) for labels in sets]
     settings = TrainingSettings(batch_size=batch_size, learning_rate=learning_rate, max_length=max_length, seed=seed)
-    with loading.load_bi_encoder(bi, precision=precision, device=device) as encoder:
+    if base is None and teacher and not is_address(teacher):
+        start = locate(teacher, "cross-encoder")
+    else:
+        start = locate(base or "starter", "bi-encoder")
+    with ExitStack() as models:
+        encoder = models.enter_context(loading.load_bi_encoder(bi, precision=precision, device=device))
+        scorer = None
+        if teacher:
+            scorer = models.enter_context(loading.load_cross_encoder(teacher, precision=precision, device=device))
         report = train(
             sets,
             out=out,
-            base=locate(base, "bi-encoder").folder,
+            base=start.folder,
             bi_encoder=encoder,
-            loss="bce" if loss == "bce" else "listwise",
+            teacher=scorer,
+            layers=layers,
+            loss=cast(Any, loss),  # one of the known, checked above
             negatives=negatives,
             window=window,
             epochs=epochs,

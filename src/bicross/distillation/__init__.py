@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bicross.distillation.fitting import TrainingSettings
     from bicross.distillation.inputs import labels_from, lists_from_scores, read_lists, read_scores
     from bicross.distillation.labels import LabelledQuery, Labels, read_labels
+    from bicross.distillation.list_batches import texts_alone
     from bicross.distillation.lists import CandidateLists, ScoredList
     from bicross.distillation.made_queries import generate_queries, keep_round_trips, make_queries
     from bicross.distillation.mining import MiningSettings, Window, mine_candidates
@@ -51,6 +52,7 @@ _HOMES = {
     "sample_lists": "bicross.distillation.sampling",
     "score_candidates": "bicross.distillation.scoring",
     "search_candidates": "bicross.distillation.candidates",
+    "texts_alone": "bicross.distillation.list_batches",
     "train_bi_encoder": "bicross.distillation.student",
     "train_reranker": "bicross.distillation.reranker",
     "weighted_teacher": "bicross.distillation.scoring",
@@ -85,6 +87,7 @@ __all__ = [
     "sample_lists",
     "score_candidates",
     "search_candidates",
+    "texts_alone",
     "train_bi_encoder",
     "train_reranker",
     "weighted_teacher",

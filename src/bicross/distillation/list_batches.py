@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bicross.distillation.lists import CandidateLists
+from bicross.distillation.lists import CandidateLists, ScoredList
 from bicross.encoding.batching import pad, plan_batches
 from bicross.encoding.prompts import Role
 from bicross.encoding.tokenizer import TextTokenizer
@@ -20,6 +20,25 @@ from bicross.errors import InputError
 from bicross.types import Floats
 
 Positions = npt.NDArray[np.int64]
+
+
+def texts_alone(texts: Sequence[str]) -> CandidateLists:
+    """Lists without candidates: texts that a query tower is to encode as it did before, or as another model does.
+
+    A light tower sees few of the words in a few thousand queries; sentences of the corpus bring the others (the losses
+    "anchor" and "vectors").
+
+    Args:
+        texts: Queries, titles or sentences.
+    """
+    nothing = np.zeros(0, dtype=np.float32)
+    return CandidateLists(
+        (
+            ScoredList(f"text-{i}", text, (), nothing, nothing, (), nothing.astype(np.int32))
+            for i, text in enumerate(texts)
+        ),
+        {},
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,4 +1,4 @@
-"""Trains a cross-encoder from labels: mines hard negatives, trains, chooses on held-out queries, writes the model."""
+"""Trains a cross-encoder on labels or on another one's scores: mines, trains, chooses on held-out queries, writes."""
 
 from __future__ import annotations
 
@@ -7,20 +7,27 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
+from bicross.cross_encoder import raw_fingerprint
 from bicross.distillation import losses
-from bicross.distillation.candidates import Candidates, sample_negatives, search_candidates
+from bicross.distillation.candidates import search_candidates
 from bicross.distillation.fitting import TrainingSettings, claim
+from bicross.distillation.groups import draw_groups, score_groups
 from bicross.distillation.held_out import choose_weight, split_held_out
 from bicross.distillation.labels import Labels
 from bicross.distillation.model_folder import centre_logits, load_base, write_model
 from bicross.distillation.selection import best_epoch
-from bicross.distillation.trainer import Group, load_weights, train_groups
+from bicross.distillation.trainer import Loss, load_weights, train_groups
 from bicross.errors import ConfigurationError
-from bicross.types import Encoder
+from bicross.types import Encoder, Scorer
 
-_LOSSES = {"listwise": losses.listwise_cross_entropy, "bce": losses.binary_cross_entropy}
+_LABEL_LOSSES = {"listwise": losses.listwise_cross_entropy, "bce": losses.binary_cross_entropy}
+_TEACHER_LOSSES: dict[str, Loss] = {
+    "kl": losses.kl_divergence,
+    "margin_mse": losses.margin_mse,
+    "mse": losses.mse,
+}
+_CALIBRATED = {"bce", "mse"}
+"""Losses that fix the logits' zero; the others compare alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +57,9 @@ def train_reranker(
     out: str | Path,
     base: str | Path,
     bi_encoder: Encoder,
-    loss: Literal["listwise", "bce"] = "listwise",
+    loss: Literal["listwise", "bce", "kl", "margin_mse", "mse"] | None = None,
+    teacher: Scorer | None = None,
+    layers: int | Sequence[int] | None = None,
     negatives: int = 4,
     window: tuple[int, int] = (3, 60),
     candidates: int = 100,
@@ -71,7 +80,11 @@ def train_reranker(
         out: The model's folder; written at the end.
         base: Folder or hub name of the weights to start from; a bi-encoder's will do.
         bi_encoder: Finds the hard negatives, and the candidates of the held-out queries.
-        loss: ``listwise`` compares a query's candidates with each other, ``bce`` judges each by itself.
+        loss: On labels, ``listwise`` (the default) compares a query's candidates with each other, ``bce`` judges each
+            by itself. On a teacher's scores, ``margin_mse`` (the default), ``kl`` and ``mse``; see `losses`.
+        teacher: A better reranker, whose scores are learnt in the place of labels; they are kept in ``run_folder``.
+        layers: How many of the base's layers are kept, or which; None: all. 2 of 6 layers score
+            about three times as fast.
         negatives: For each query and epoch, drawn anew every epoch.
         window: Ranks that the negatives come from, counted from 1.
         candidates: How many the held-out queries have reranked.
@@ -86,12 +99,15 @@ def train_reranker(
         What was chosen and how good it is. The folder holds it too, in ``bicross.json``.
 
     Raises:
+        InputError: The teacher returned NaN.
+        TrainingError: A loss or gradient isn't a finite number; the last good checkpoint stays.
         ConfigurationError: Arguments make no sense, or ``run_folder`` holds a run with other settings or data.
         MissingExtraError: accelerate isn't installed.
     """
     sets = [data] if isinstance(data, Labels) else list(data)
     settings = settings or TrainingSettings()
-    _check(sets, loss, negatives, window, candidates, epochs, held_out)
+    loss = loss or ("listwise" if teacher is None else "margin_mse")
+    _check(sets, loss, teacher is not None, negatives, window, candidates, epochs, held_out)
     out = Path(out)
     run = Path(run_folder) if run_folder is not None else out.with_name(f"{out.name}.run")
     recipe: dict[str, Any] = {
@@ -107,20 +123,27 @@ def train_reranker(
         "inference_length": inference_length,
         "training": {k: v for k, v in asdict(settings).items() if k not in {"show_progress", "save_steps"}},
     }
+    if teacher is not None:
+        recipe["teacher"] = raw_fingerprint(teacher)
+    if layers is not None:
+        recipe["layers"] = layers if isinstance(layers, int) else list(layers)
     claim(run, {**recipe, "data": [labels.fingerprint for labels in sets]})
     parts = [split_held_out(labels, held_out, seed=settings.seed) for labels in sets]
     depth = max(window[1], candidates)
     mined = [search_candidates(labels, bi_encoder, top_k=depth, folder=run) for labels in sets]
     tests = [(test, all_.only(test.queries, candidates)) for (_, test), all_ in zip(parts, mined, strict=True)]
-    model, tokenizer = load_base(base, seed=settings.seed, dropout=settings.dropout)
+    model, tokenizer = load_base(base, seed=settings.seed, dropout=settings.dropout, layers=layers)
     train = [(part, all_) for (part, _), all_ in zip(parts, mined, strict=True)]
-    order = [_epoch(train, epoch, negatives, window, settings.seed) for epoch in range(epochs)]
-    checkpoints = train_groups(model, tokenizer, order, loss=_LOSSES[loss], folder=run, settings=settings)
+    order = [draw_groups(train, epoch, negatives, window, settings.seed) for epoch in range(epochs)]
+    if teacher is not None:
+        order = score_groups(order, teacher, run)
+    function = {**_LABEL_LOSSES, **_TEACHER_LOSSES}[loss]
+    checkpoints = train_groups(model, tokenizer, order, loss=function, folder=run, settings=settings)
     epoch, curve, mean_logit = best_epoch(
         model, tokenizer, checkpoints, tests, max_length=inference_length, bf16=settings.bf16
     )
     load_weights(model, checkpoints[epoch])
-    if loss == "listwise":
+    if loss not in _CALIBRATED:
         centre_logits(model, mean_logit)
     weight = choose_weight(curve, tolerance=weight_tolerance)
     report = RerankerReport(
@@ -151,6 +174,7 @@ def train_reranker(
 def _check(
     sets: list[Labels],
     loss: str,
+    taught: bool,
     negatives: int,
     window: tuple[int, int],
     candidates: int,
@@ -162,8 +186,10 @@ def _check(
     if len({labels.name for labels in sets}) < len(sets):
         names = [labels.name for labels in sets]
         raise ConfigurationError(f"Sets that are trained on together need different names; got {names!r}.")
-    if loss not in _LOSSES:
-        raise ConfigurationError(f"loss must be one of {sorted(_LOSSES)!r}; got {loss!r}.")
+    known = _TEACHER_LOSSES if taught else _LABEL_LOSSES
+    if loss not in known:
+        how = "with a teacher" if taught else "without a teacher"
+        raise ConfigurationError(f"loss must be one of {sorted(known)!r} {how}; got {loss!r}.")
     if not 1 <= window[0] <= window[1]:
         raise ConfigurationError(f"window must be two ranks, first <= last, counted from 1; got {window!r}.")
     for name, value in (
@@ -174,19 +200,3 @@ def _check(
     ):
         if value < 1:
             raise ConfigurationError(f"{name} must be at least 1; got {value!r}.")
-
-
-def _epoch(
-    sets: list[tuple[Labels, Candidates]], epoch: int, negatives: int, window: tuple[int, int], seed: int
-) -> list[Group]:
-    """All queries of all sets in a new order with new negatives. Queries for which none are found are left out."""
-    rng = np.random.default_rng((seed, epoch))
-    groups = []
-    for labels, mined in sets:
-        for query_id, query in labels.queries.items():
-            drawn = sample_negatives(labels, mined, query_id, count=negatives, window=window, rng=rng)
-            positive = query.positives[int(rng.integers(len(query.positives)))]
-            texts = tuple(labels.documents[document_id] for document_id in (positive, *drawn))
-            if drawn:
-                groups.append(Group(query.text, texts, (1.0,) + (0.0,) * len(drawn)))
-    return [groups[i] for i in rng.permutation(len(groups)).tolist()]

@@ -1,0 +1,55 @@
+"""A reranker's training groups: a relevant document with drawn ones, and what they are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from bicross.caches import ScoreCache
+from bicross.cross_encoder import raw_fingerprint
+from bicross.distillation.candidates import Candidates, sample_negatives
+from bicross.distillation.labels import Labels
+from bicross.distillation.trainer import Group
+from bicross.evaluation.counted import CountedScorer
+from bicross.types import Scorer
+
+
+def draw_groups(
+    sets: list[tuple[Labels, Candidates]], epoch: int, negatives: int, window: tuple[int, int], seed: int
+) -> list[Group]:
+    """All queries of all sets in a new order with new negatives. Queries for which none are found are left out."""
+    rng = np.random.default_rng((seed, epoch))
+    groups = []
+    for labels, mined in sets:
+        for query_id, query in labels.queries.items():
+            drawn = sample_negatives(labels, mined, query_id, count=negatives, window=window, rng=rng)
+            positive = query.positives[int(rng.integers(len(query.positives)))]
+            texts = tuple(labels.documents[document_id] for document_id in (positive, *drawn))
+            if drawn:
+                groups.append(Group(query.text, texts, (1.0,) + (0.0,) * len(drawn)))
+    return [groups[i] for i in rng.permutation(len(groups)).tolist()]
+
+
+def score_groups(
+    epochs: Sequence[Sequence[Group]], teacher: Scorer, folder: Path, *, show_progress: bool | None = None
+) -> list[list[Group]]:
+    """The same groups with a teacher's scores in the place of labels; pairs that were scored before cost nothing.
+
+    Args:
+        epochs: The groups of every epoch.
+        teacher: Scores the pairs.
+        folder: Where the score cache is.
+        show_progress: None: on a terminal, once it takes more than two seconds.
+
+    Returns:
+        Groups whose labels are raw logits.
+    """
+    pairs = [(group.query, text) for groups in epochs for group in groups for text in group.texts]
+    scorer = CountedScorer(teacher)
+    with ScoreCache(folder) as cache:
+        scores = iter(cache.score(raw_fingerprint(teacher), pairs, scorer, show_progress=show_progress).tolist())
+    scorer.warn()
+    return [[replace(group, labels=tuple(next(scores) for _ in group.texts)) for group in groups] for groups in epochs]
