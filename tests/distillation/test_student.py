@@ -167,6 +167,18 @@ def test_frozen_documents_come_from_the_cache(student, tmp_path, monkeypatch) ->
     assert kept["after"]["agreement"] == report.after["agreement"]
 
 
+def test_the_folder_is_uploaded_with_the_record_of_its_training(student, tmp_path, monkeypatch) -> None:
+    def upload(save, repository, token, private):
+        folder = save(tmp_path / "upload")
+        return f"{repository} {sorted(path.name for path in folder.iterdir())} {token} {private}"
+
+    monkeypatch.setattr("bicross.distillation.student.push", upload)
+    report = train_bi_encoder(known_order(), student, out=tmp_path / "model", settings=replace(QUERY, epochs=1))
+    address = report.push_to_hub("me/student", token="t", private=False)
+    names = ["bicross.json", "config_sentence_transformers.json", "document", "modules.json", "query"]
+    assert address == f"me/student {[*names, 'router_config.json']} t False"
+
+
 def test_several_teachers_have_a_scale_each(student, tmp_path) -> None:
     one = known_order()
     other = one.with_scores(one.scores * 10 - 300)

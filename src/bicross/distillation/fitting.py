@@ -229,9 +229,9 @@ def _trainer(
             return control
 
         def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
-            for weight in module.parameters():
-                if weight.grad is not None and not bool(torch.isfinite(weight.grad).all()):
-                    raise _NotFiniteError("gradient")
+            norm = nn.utils.get_total_norm([w.grad for w in module.parameters() if w.grad is not None])
+            if not bool(torch.isfinite(norm)):
+                raise _NotFiniteError("gradient")
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
             newest = folder / f"checkpoint-{state.global_step}"

@@ -19,6 +19,8 @@ from bicross.types import Floats
 logger = logging.getLogger(__name__)
 
 _TEXTS = 256
+_POOL = 50_000
+"""Frozen documents that held-out queries are ranked against, beside their candidates."""
 Figures = dict[str, float | None]
 """``agreement``: mean Spearman correlation with the teacher within a list, from −1 to 1. ``ndcg``: nDCG@10 on the
 labels, among all documents of the held-out lists (of all lists, where documents are frozen). None: nothing is known."""
@@ -88,8 +90,10 @@ class HeldOut:
         if "document" in self.collator.tokenizers:
             documents = self._encode(student, "document", [self.collator.lists.documents[place] for place in places])
         else:
-            documents = np.asarray(self.collator.base["document"], dtype=np.float32)
-            places = np.arange(len(documents))
+            frozen = self.collator.base["document"]
+            others = np.random.default_rng(0).permutation(len(frozen))[:_POOL]
+            places = np.union1d(places, others)
+            documents = np.asarray(frozen[places], dtype=np.float32)
         student.train(was_training)
         if student.cosine:
             queries, documents = (

@@ -130,8 +130,7 @@ class _Lists:
 
     def loss(self, queries: Tensor, documents: Tensor) -> Tensor:
         """Of whole vectors, or of their beginnings."""
-        if self.student.cosine:
-            queries, documents = functional.normalize(queries, dim=1), functional.normalize(documents, dim=1)
+        queries, documents = self._comparable(queries), self._comparable(documents)
         if not self.student.dimensions:
             return self._loss(queries, documents)
         return matryoshka(self._loss, (queries, documents), self.student.dimensions)
@@ -165,12 +164,16 @@ class _Lists:
         positives = self._spread_out(self.positive, similarities)
         guide = similarities
         if {"query_base", "document_base"} <= self.vectors.keys():
-            guide = self.vectors["query_base"] @ self.vectors["document_base"].T
+            guide = self._comparable(self.vectors["query_base"]) @ self._comparable(self.vectors["document_base"]).T
         kept = losses.keep_negatives(guide, positives, torch.ones_like(positives))
         by_teacher = losses.keep_negatives(self.target, self.positive, self.scored)
         safe = self._spread_out(self.irrelevant | (self.scored & by_teacher), similarities)
         unsafe = self._spread_out(self.scored & ~by_teacher & ~self.irrelevant, similarities)
         return positives, (kept | safe) & ~unsafe
+
+    def _comparable(self, vectors: Tensor) -> Tensor:
+        """Vectors whose dot products are the student's similarity. **Shape:** as ``vectors``."""
+        return functional.normalize(vectors, dim=1) if self.student.cosine else vectors
 
     def _spread_out(self, of_candidates: Tensor, like: Tensor) -> Tensor:
         """Marks of a query's candidates as marks of the batch's documents; padding falls into a column that is cut."""

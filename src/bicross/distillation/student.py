@@ -129,7 +129,7 @@ def train_bi_encoder(
         session.write(out)
         write_json(out / "bicross.json", {**recipe, **asdict(outcome)})
     arguments.distributed_state.wait_for_everyone()
-    with BiEncoder.load(out, device="cpu") as trained:
+    with BiEncoder.load(out, device="cpu", backend="torch") as trained:
         print_ = trained.document_fingerprint
     if settings.towers == "query" and print_ != student.document_fingerprint:
         raise CheckpointError(

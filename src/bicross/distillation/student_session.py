@@ -184,7 +184,7 @@ class Session:
             {"params": [weight for weight in tower if weight.ndim < 2], "weight_decay": 0.0},
             {"params": own, "weight_decay": 0.0, "lr": self.settings.scale_learning_rate},
         ]
-        return torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.learning_rate)
+        return torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.learning_rate, fused=True)
 
 
 def _checkpoint(student: BiEncoder, query_tower: BiEncoder | None) -> BiCheckpoint:

@@ -63,7 +63,7 @@ class StudentSettings:
     sharpness: float = 1.5
     matryoshka: tuple[int, ...] = ()
     candidates: int | None = None
-    epochs: int = 3
+    epochs: int = 5
     patience: int = 2
     held_out: int = 100
     scale_learning_rate: float = 1e-2
