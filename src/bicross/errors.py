@@ -88,6 +88,8 @@ class AuthenticationError(RemoteError, PermissionError):
 
 class AnswerError(RemoteError, ValueError):
     """A hosted model answered something that can't be used: not JSON, too few vectors, NaN, another dimension."""
+
+
 class TrainingError(BicrossError, RuntimeError):
     """A loss or a gradient wasn't a finite number; the message names the step, its queries and the last checkpoint."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -87,10 +87,10 @@ def train_reranker(
     else:
         start = locate(base or "starter", "bi-encoder")
     with ExitStack() as models:
-        encoder = models.enter_context(loading.load_bi_encoder(bi, precision=precision, device=device))
-        scorer = None
-        if teacher:
-            scorer = models.enter_context(loading.load_cross_encoder(teacher, precision=precision, device=device))
+        encoder = loading.load_bi_encoder(bi, precision=precision, device=device)
+        models.enter_context(encoder)
+        scorer = loading.load_cross_encoder(teacher, precision=precision, device=device) if teacher else None
+        models.enter_context(scorer or nullcontext())
         report = train(
             sets,
             out=out,

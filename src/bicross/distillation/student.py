@@ -17,7 +17,8 @@ from bicross.distillation.list_batches import Lists, fingerprint
 from bicross.distillation.lists import CandidateLists
 from bicross.distillation.student_session import Session
 from bicross.distillation.student_settings import StudentSettings
-from bicross.encoding.saving import push, write_json
+from bicross.encoding.files import write_json
+from bicross.encoding.saving import push
 from bicross.errors import CheckpointError, ConfigurationError, DimensionMismatchError
 from bicross.types import Encoder
 

@@ -21,8 +21,8 @@ from bicross.distillation.list_student import ListStudent
 from bicross.distillation.student_settings import StudentSettings
 from bicross.distillation.towers import build_towers, write_towers
 from bicross.distillation.vectors import kept_vectors
+from bicross.encoding.files import write_json
 from bicross.encoding.prompts import Role, role_prompt
-from bicross.encoding.saving import write_json
 from bicross.encoding.specs import BiCheckpoint
 from bicross.types import Encoder, Floats
 

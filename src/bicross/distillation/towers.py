@@ -17,10 +17,12 @@ from bicross.distillation.pruning import layer_stack, prune_layers
 from bicross.distillation.student_settings import StudentSettings
 from bicross.encoding.backends.torch import TowerModule, quiet_transformers
 from bicross.encoding.batching import pad
+from bicross.encoding.files import make_empty
 from bicross.encoding.prompts import Role
-from bicross.encoding.saving import copy_tokenizer, make_empty, save_bi_checkpoint
+from bicross.encoding.saving import copy_tokenizer, save_bi_checkpoint
 from bicross.encoding.specs import BiCheckpoint, DenseSpec, NormalizeSpec, StaticSpec, TowerSpec
-from bicross.encoding.tokenizer import TextTokenizer, load_static_tokenizer, load_tokenizer, read_tokenizer
+from bicross.encoding.tokenizer import TextTokenizer
+from bicross.encoding.tokenizer_files import load_static_tokenizer, load_tokenizer, read_tokenizer
 from bicross.errors import ConfigurationError, MissingExtraError
 
 _SMOOTHING = 1e-3
