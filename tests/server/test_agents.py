@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -11,7 +12,9 @@ import pytest
 from mcp import Client
 from mcp.types import CallToolResult
 
-from bicross import Hit, Passage, SearchResult
+from bicross import BiEncoder, CrossEncoder, Hit, Passage, QdrantStore, SearchResult, TwoStageRetriever
+from bicross.cli.common import Models
+from bicross.cli.mcp import Searcher
 from bicross.errors import CollectionNotFoundError
 from bicross.server.agents import create_mcp_server
 
@@ -119,3 +122,32 @@ def test_arguments_that_make_no_sense_are_refused_by_name(arguments: dict[str, A
     assert result.is_error
     assert named in result.content[0].text
     assert search.asked == []
+
+
+def test_models_are_loaded_once_and_again_where_another_one_filled_the_collection(
+    bi_encoder: BiEncoder, cross_encoder: CrossEncoder, bi_folder: Path, tmp_path: Path
+) -> None:
+    passages, loads = [Passage("the dog runs"), Passage("the cat sleeps")], []
+    with BiEncoder.load(bi_folder, device="cpu", truncate_dim=16) as shorter:
+        by_dimension = {bi_encoder.dimension: bi_encoder, shorter.dimension: shorter}
+
+        def load(info) -> Models:
+            loads.append(info.dimension)
+            return Models("dense", by_dimension[info.dimension], cross_encoder, None)
+
+        def fill(encoder: BiEncoder) -> None:
+            with QdrantStore(path=tmp_path) as store:  # nobody else has it open
+                TwoStageRetriever(encoder, store).index(passages, recreate=True)
+
+        searcher = Searcher(lambda: QdrantStore(path=tmp_path), load, candidates=1)
+        with pytest.raises(CollectionNotFoundError, match="bicross index"):
+            searcher("dog", 2, None)
+        assert loads == []
+        fill(bi_encoder)
+        for _ in range(2):
+            assert searcher("dog", 2, None).reranked == 2
+        assert len(searcher("dog", 1, None)) == searcher("dog", 1, None).reranked == 1
+        assert loads == [32]
+        fill(shorter)
+        assert len(searcher("dog", 2, None)) == 2
+        assert loads == [32, 16]
