@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import resource
 import shutil
 import sys
 import tempfile
@@ -29,6 +28,11 @@ LIMIT = 256
 """What both starters read. **Unit:** tokens."""
 CANDIDATES = 100
 HIT_CANDIDATES = 10
+SERVED = {
+    "bi": {"openvino": ("openvino", "float32"), "onnx": ("onnx", "float32")},
+    "cross": {"openvino": ("openvino", "float32"), "onnx": ("onnx", "int8")},
+}
+"""What is exported for `hit`; the second form is what fastembed and FlashRank compute with, too."""
 
 
 def quantised() -> str:
@@ -377,14 +381,17 @@ def fill(folder: Path, texts: Sequence[str]) -> None:
     """What `hit` searches: graphs and an embedded store of ours, and qdrant-client's local mode on disk."""
     from qdrant_client import QdrantClient, models
 
-    from bicross import BiEncoder, Passage, QdrantStore
+    from bicross import BiEncoder, Passage, QdrantStore, TwoStageRetriever
     from bicross.encoding.exported import export_model
 
     for name, kind in (("bi", "bi-encoder"), ("cross", "cross-encoder")):
-        export_model(str(folder / name), kind=kind, backend="auto", precision="float32", out=folder / f"served-{name}")
-    vectors = BiEncoder.load(folder / "bi").encode_document(texts, return_truncation=True)[0]
+        for form, (backend, precision) in SERVED[name].items():
+            export_model(folder / name, kind=kind, backend=backend, precision=precision, out=folder / f"{form}-{name}")
+    encoder = BiEncoder.load(folder / "bi", device="cpu")
     with QdrantStore(path=folder / "store") as store:
-        store.upsert([Passage(text, id=str(i)) for i, text in enumerate(texts)], vectors)
+        passages = [Passage(text, id=str(i)) for i, text in enumerate(texts)]
+        TwoStageRetriever(encoder, store).index(passages, source="s", show_progress=False)
+    vectors = encoder.encode_document(texts, return_truncation=True)[0]
     client = QdrantClient(path=str(folder / "local"))
     client.create_collection("c", models.VectorParams(size=384, distance=models.Distance.COSINE))
     payload = [{"text": text} for text in texts]
@@ -394,11 +401,15 @@ def fill(folder: Path, texts: Sequence[str]) -> None:
 
 def hit(name: str, folder: Path, query: str) -> None:
     """A query's first hit in two stages; prints the peak of memory. **Unit:** megabytes."""
-    if name == "bicross":
+    if name.startswith("bicross"):
         from bicross import BiEncoder, CrossEncoder, QdrantStore, TwoStageRetriever
 
         store = QdrantStore(path=folder / "store")
-        encoder, scorer = BiEncoder.load(folder / "served-bi"), CrossEncoder.load(folder / "served-cross")
+        form = name.removeprefix("bicross ")
+        encoder, scorer = (
+            kind.load(folder / f"{form}-{part}", backend=SERVED[part][form][0], precision=SERVED[part][form][1])
+            for kind, part in ((BiEncoder, "bi"), (CrossEncoder, "cross"))
+        )
         TwoStageRetriever(encoder, store, scorer).search(query, top_k=1, candidates=HIT_CANDIDATES)
     else:
         from qdrant_client import QdrantClient
@@ -408,7 +419,9 @@ def hit(name: str, folder: Path, query: str) -> None:
         points = client.query_points("c", kind.query(query).tolist(), limit=HIT_CANDIDATES).points
         scorer = getattr(kind, "ranker", kind)
         scorer.pairs(query, [point.payload["text"] for point in points])
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 10)
+    # getrusage's peak begins with that of the process that started this one.
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / (1 << 10)
     print(json.dumps({"peak_mb": round(peak)}), flush=True)
     os._exit(0)  # what an interpreter does at its end isn't part of it
 
