@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bicross.cli import bench, evaluate, export, gap, index, info, mcp, probe, search, serve, train
+from bicross.cli import bench, distill, evaluate, export, gap, index, info, mcp, probe, search, serve, train
 from bicross.cli.common import show_warnings_plainly
 from bicross.errors import BicrossError
 
@@ -28,6 +28,7 @@ app.command("export")(export.export)
 app.command("serve")(serve.serve)
 app.command("bench")(bench.bench)
 app.command("mcp")(mcp.mcp)
+app.command("distill")(distill.distill)
 app.command("train-reranker")(train.train_reranker)
 
 INTERRUPTED = 130

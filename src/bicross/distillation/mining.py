@@ -17,6 +17,7 @@ from bicross.errors import ConfigurationError, InputError
 from bicross.evaluation.counted import query_fingerprint
 from bicross.evaluation.datasets import Dataset
 from bicross.evaluation.stages import Positions, Stages
+from bicross.sparse.bm25 import BM25Encoder
 from bicross.types import Encoder, SparseEncoder
 
 logger = logging.getLogger(__name__)
@@ -74,6 +75,7 @@ def mine_candidates(
     *,
     settings: MiningSettings | None = None,
     sparse_encoder: SparseEncoder | None = None,
+    language: str = "en",
     cache_dir: str | Path | None = None,
     show_progress: bool | None = None,
 ) -> CandidateLists:
@@ -86,7 +88,8 @@ def mine_candidates(
         labels: The queries, the documents to search, and the judgments.
         encoder: Finds the dense candidates.
         settings: What a list is made of.
-        sparse_encoder: Finds the ``bm25`` candidates; None: `BM25Encoder` for English.
+        sparse_encoder: Finds the ``bm25`` candidates; None: `BM25Encoder`.
+        language: Of that `BM25Encoder`.
         cache_dir: Folder of the vectors, which a later run reads instead of encoding again.
         show_progress: None: on a terminal, once it takes more than two seconds.
 
@@ -102,6 +105,8 @@ def mine_candidates(
     documents = {document_id: labels.documents[document_id] for document_id in searched}
     queries = {query_id: query.text for query_id, query in labels.queries.items()}
     data = Dataset(labels.name, documents, {}, queries, {})
+    if sparse_encoder is None and settings.bm25:
+        sparse_encoder = BM25Encoder(language)
     found: dict[str, Positions] = {}
     miners: dict[str, Any] = {}
     with Stages(encoder, sparse_encoder=sparse_encoder, cache_dir=cache_dir) as stages:
@@ -112,7 +117,7 @@ def mine_candidates(
     if "dense" in found:
         miners["dense"] = [encoder.document_fingerprint, query_fingerprint(encoder)]
     if "bm25" in found:
-        miners["bm25"] = "default" if sparse_encoder is None else sparse_encoder.fingerprint
+        miners["bm25"] = None if sparse_encoder is None else sparse_encoder.fingerprint
     metadata = {"set": labels.name, "data": labels.fingerprint, "miners": miners, "mining": asdict(settings)}
     lists = list(_two_or_more(_lists(labels, searched, found, settings), labels.name))
     if not lists:

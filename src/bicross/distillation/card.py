@@ -1,0 +1,123 @@
+"""The student's model card: what it is, what it was made from, what it reached, and what nobody checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_RUNS = {
+    "base": "before, first stage",
+    "teacher": "before, both stages (the teacher)",
+    "student": "student, first stage",
+    "student_two_stage": "student, both stages",
+}
+
+
+def model_card(facts: Mapping[str, Any]) -> str:
+    """The card as Markdown.
+
+    Args:
+        facts: ``recipe``, ``data``, ``after``, ``gap`` and ``rounds`` as `distill` collects them.
+    """
+    recipe, data, settings = facts["recipe"], facts["data"], facts["recipe"]["settings"]
+    told = "made from the corpus, " if data["made"] else ""
+    lines = [
+        "---",
+        "library_name: sentence-transformers",
+        "pipeline_tag: sentence-similarity",
+        "tags: [sentence-transformers, feature-extraction, bicross, distillation]",
+        "---",
+        "",
+        f"# {recipe['student']}, distilled on {recipe['data']}",
+        "",
+        f"A bi-encoder that was trained to order the documents of *{recipe['data']}* as the cross-encoder "
+        f"*{recipe['teacher']}* does. It loads in bicross and in sentence-transformers.",
+        "",
+        "## How it was made",
+        "",
+        f"- {data['documents']:,} documents; {data['queries']:,} queries ({told}{data['judged']:,} of them with a "
+        "judged positive).",
+        f"- Teacher: {recipe['teacher']}, trained on {_listed(recipe['teacher_trained_on'])}.",
+        f"- {recipe['rounds']} round(s) of mining, scoring and training; {settings['candidates']} candidates a query, "
+        f"{settings['strategy']}, false-negative filter {settings['false_negatives']}.",
+        f"- Towers: {settings['student']['towers']}; losses {settings['student']['losses']}; seed {settings['seed']}.",
+        *_rounds(facts["rounds"]),
+        "",
+        "Everything else is in the run's manifest, `run.json`.",
+        "",
+        *_figures(facts["after"]),
+        *_gaps(facts["gap"]),
+        "## Limits",
+        "",
+        "It was trained on one corpus. On others it may be worse than what it was trained from: measure before you use "
+        "it there (`bicross evaluate`). What its teacher doesn't know, it can't have learnt: see `bicross probe`.",
+        "",
+        "## Licence",
+        "",
+        f"It derives from the weights of {recipe['student']} and from the texts of {recipe['data']}; their licences "
+        "apply.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(map(str, names)) if isinstance(names, list) else str(names or "data that its folder doesn't name")
+
+
+def _rounds(rounds: list[dict[str, Any]]) -> list[str]:
+    return [
+        f"- Round {number}: {found['lists']:,} lists; epoch {found['epoch']} was chosen on {found['held_out']} "
+        f"held-out lists: agreement with the teacher (Spearman) {_number(found['before'].get('agreement'))} → "
+        f"{_number(found['after'].get('agreement'))}."
+        for number, found in enumerate(rounds, start=1)
+    ]
+
+
+def _figures(after: Mapping[str, Any] | None) -> list[str]:
+    if after is None:
+        return ["## Figures", "", "There were no judged queries to measure on.", ""]
+    measures = list(after["base"])
+    rows = [
+        f"| {label} | " + " | ".join(f"{after[run][measure]:.4f}" for measure in measures) + " |"
+        for run, label in _RUNS.items()
+    ]
+    share, interval = after["recovered"]["share"], after["recovered"]["interval"]
+    gain = after["tests"]["student"]
+    recovered = (
+        "The teacher gains nothing here."
+        if share is None
+        else f"It has {share:.0%} of the teacher's gain (95 %: {interval[0]:.0%} to {interval[1]:.0%})."
+    )
+    return [
+        "## Figures",
+        "",
+        f"{after['data']}: {after['queries']} queries that training didn't see.",
+        "",
+        "| | " + " | ".join(measures) + " |",
+        "|---|" + "---|" * len(measures),
+        *rows,
+        "",
+        f"{after['measure']} of the student against before: {gain['difference']:+.4f} "
+        f"({gain['interval'][0]:+.4f} to {gain['interval'][1]:+.4f}). {recovered}",
+        "",
+    ]
+
+
+def _gaps(gaps: Mapping[str, Any]) -> list[str]:
+    if not gaps.get("before") or not gaps.get("after"):
+        return []
+    lines = [
+        f"Spearman correlation with the teacher on the same candidates: {_number(gaps['before']['spearman'])} before, "
+        f"{_number(gaps['after']['spearman'])} after."
+    ]
+    for depth, before in gaps["before"]["teacher_top10_in"].items():
+        after = gaps["after"]["teacher_top10_in"].get(depth)
+        lines.append(
+            f"The teacher's top 10 within the first {depth}: {_number(before)} before, {_number(after)} after."
+        )
+    return [*lines, ""]
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

@@ -1,0 +1,108 @@
+"""What a run would cost, from timed samples: nothing is written."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from bicross.bi_encoder import BiEncoder
+from bicross.cross_encoder import raw_scores
+from bicross.distillation.flow_settings import DistillSettings
+from bicross.distillation.labels import Labels
+from bicross.errors import InputError, TruncationWarning
+from bicross.types import Scorer
+
+_SAMPLE = 64
+_BACKWARD = 3.0
+"""A training step costs about three forward passes: one forward, two backward."""
+_PAIR_BYTES = 150
+_ROW_BYTES = 80
+"""Of a row of a cache beside its vector or score, and of a pair's rows in the Parquet files; measured, rounded up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """An estimate of a run; what its caches hold already is not taken off.
+
+    Attributes:
+        documents: Documents to encode once, and again for every round where both towers are trained.
+        queries: Queries that are mined for.
+        pairs: (query, document) pairs that the teacher scores, measurement and gap reports included.
+        encode_minutes: Of the bi-encoder for the documents.
+        teacher_minutes: Of the teacher.
+        training_minutes: Of training.
+        disk_megabytes: Of caches, lists and checkpoints.
+    """
+
+    documents: int
+    queries: int
+    pairs: int
+    encode_minutes: float
+    teacher_minutes: float
+    training_minutes: float
+    disk_megabytes: float
+
+
+def estimate_cost(
+    labels: Labels, teacher: Scorer, student: BiEncoder, *, settings: DistillSettings | None = None, rounds: int = 1
+) -> Cost:
+    """Estimates what `distill` would cost with these arguments, from a sample of 64 pairs and 64 texts timed here.
+
+    Raises:
+        InputError: There are no documents.
+    """
+    settings = settings or DistillSettings()
+    texts = [text for document_id, text in labels.documents.items() if document_id not in labels.hidden]
+    if not texts:
+        raise InputError("A cost is estimated from documents; got none.")
+    rng = np.random.default_rng(settings.seed)
+    some = [texts[i] for i in rng.integers(len(texts), size=_SAMPLE).tolist()]
+    asked = [query.text for query in labels.queries.values()]
+    queries = len(asked) or settings.made
+    asked = [asked[i] for i in rng.integers(len(asked), size=_SAMPLE).tolist()] if asked else [t[:60] for t in some]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TruncationWarning)
+        pairs = list(zip(asked, some, strict=True))
+        per_pair = _seconds(lambda n: raw_scores(teacher, pairs[:n])) / _SAMPLE
+        per_document = _seconds(lambda n: student.encode_document(some[:n], show_progress=False)) / _SAMPLE
+        per_query = _seconds(lambda n: student.encode_query(asked[:n], show_progress=False)) / _SAMPLE
+    queries = queries if settings.queries is None else min(queries, settings.queries)
+    pool, measured = _pool(settings, made=not labels.queries), 2 * settings.depth * settings.held_out
+    scored = rounds * queries * pool + measured + 2 * settings.gap_queries * settings.gap_pool
+    both = settings.student.towers == "both"
+    step = per_query + (per_document * (settings.student.list_length or settings.candidates) if both else 0.0)
+    encodings = 1 + rounds if both else 1
+    weights = 12 * _parameters(student) * (settings.student.epochs + 1)
+    stored = encodings * len(texts) * (student.dimension * 4 + _ROW_BYTES)
+    return Cost(
+        documents=len(texts),
+        queries=queries,
+        pairs=scored,
+        encode_minutes=encodings * len(texts) * per_document / 60,
+        teacher_minutes=scored * per_pair / 60,
+        training_minutes=rounds * settings.student.epochs * queries * step * _BACKWARD / 60,
+        disk_megabytes=(stored + scored * (_PAIR_BYTES + _ROW_BYTES) + rounds * weights) / 1e6,
+    )
+
+
+def _pool(settings: DistillSettings, *, made: bool) -> int:
+    mining = settings.mining_for(made=made)
+    return 1 + mining.easy + sum(window.draw for window in (*mining.dense, *mining.bm25))
+
+
+def _seconds(call: Callable[[int], object]) -> float:
+    call(4)  # the first call of a model takes longer than any other
+    started = time.perf_counter()
+    call(_SAMPLE)
+    return time.perf_counter() - started
+
+
+def _parameters(student: BiEncoder) -> int:
+    """Weights of the student, from the size of its files: 4 bytes each, or 2."""
+    folder = student.checkpoint.document.encoder.folder
+    size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    return max(size // 4, 1)

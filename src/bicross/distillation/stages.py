@@ -1,0 +1,273 @@
+"""The stages of `distill`, one method each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bicross.bi_encoder import BiEncoder
+from bicross.caches import VectorCache
+from bicross.cross_encoder import raw_fingerprint
+from bicross.distillation.corpus import as_dataset
+from bicross.distillation.flow_settings import DistillSettings
+from bicross.distillation.held_out import split_held_out
+from bicross.distillation.labels import LabelledQuery, Labels
+from bicross.distillation.lists import CandidateLists
+from bicross.distillation.made_queries import QueryGenerator, generate_queries, keep_round_trips, make_queries
+from bicross.distillation.measuring import measure_pair
+from bicross.distillation.mining import mine_candidates
+from bicross.distillation.run_folder import RunFolder
+from bicross.distillation.sampling import sample_lists
+from bicross.distillation.scoring import score_candidates, teacher_fingerprint
+from bicross.distillation.student import train_bi_encoder
+from bicross.evaluation.datasets import Dataset
+from bicross.evaluation.gap import gap_report
+from bicross.second_stage import SecondStage
+from bicross.types import Encoder, Scorer
+
+_LEAST_HELD_OUT = 5
+"""Fewer judged queries than this tell nothing about a student."""
+
+
+class Flow:
+    """One call of `distill`: its data and models, and what each stage does with them."""
+
+    def __init__(
+        self,
+        run: RunFolder,
+        labels: Labels,
+        teacher: Scorer,
+        base: BiEncoder,
+        settings: DistillSettings,
+        cache: Path,
+        test: Dataset | None,
+        generator: QueryGenerator | None,
+        show_progress: bool | None,
+    ) -> None:
+        self.run, self.base, self.settings = run, base, settings
+        self.teacher, self.cache, self.show = teacher, cache, show_progress
+        self.weight = SecondStage(teacher, settings.stage1_weight).stage1_weight
+        self.made = not labels.queries
+        self.labels = self._queries(labels, generator) if self.made else labels
+        self.test = test
+        if not self.made:
+            self._hold_out()
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """How much of what there is, for the reader."""
+        judged = sum(bool(query.positives) for query in self.labels.queries.values())
+        return {
+            "documents": len(self.labels.documents) - len(self.labels.hidden),
+            "queries": len(self.labels.queries),
+            "judged": judged,
+            "made": self.made,
+            "test": None if self.test is None else {"name": self.test.name, "queries": len(self.test.queries)},
+            "fingerprint": self.labels.fingerprint,
+            "left_out": dict(self.labels.left_out),
+        }
+
+    def measure(self, name: str, student: BiEncoder | None) -> dict[str, Any] | None:
+        """Base, teacher and student on the test queries; None where there are none."""
+        if self.test is None:
+            return None
+        inputs = self._fingerprints(student) | {"test": self.test.fingerprint, "depth": self.settings.depth}
+        return self.run.stage(
+            name,
+            inputs,
+            lambda: measure_pair(
+                self.base,
+                self.teacher,
+                self.test,  # type: ignore[arg-type]  # checked above
+                student=student,
+                stage1_weight=self.weight,
+                candidates=self.settings.depth,
+                cache_dir=self.cache,
+                show_progress=self.show,
+            ),
+        )
+
+    def gap(self, name: str, file: str, student: BiEncoder) -> dict[str, Any] | None:
+        """The gap report of a student, as a page, as JSON and as a few figures; None where none is asked for."""
+        settings = self.settings
+        if not settings.gap_queries:
+            return None
+        data = self.test or Dataset(
+            self.labels.name, as_dataset(self.labels).documents, {},
+            {query_id: query.text for query_id, query in self.labels.queries.items()}, {},
+        )  # fmt: skip
+
+        def report() -> dict[str, Any]:
+            found = gap_report(
+                student,
+                self.teacher,
+                data,
+                queries=settings.gap_queries,
+                pool=settings.gap_pool,
+                candidates=min(settings.depth, settings.gap_pool),
+                stage1_weight=self.weight,
+                timing=False,
+                cache_dir=self.cache,
+                seed=settings.seed,
+                show_progress=self.show,
+            )
+            found.to_html(self.run.folder / f"{file}.html")
+            (self.run.folder / f"{file}.json").write_text(found.to_json(), encoding="utf-8")
+            deepest = [point for point in found.recall if point.k <= settings.depth]
+            return {
+                "spearman": found.agreement.spearman.mean,
+                "teacher_top10_in": {str(p.k): p.cross_encoder for p in deepest[-1:]},
+                "recommended_candidates": found.recommended_candidates,
+            }
+
+        shape = {"queries": settings.gap_queries, "pool": settings.gap_pool, "depth": settings.depth}
+        inputs = self._fingerprints(student) | shape | {"data": data.fingerprint, "seed": settings.seed}
+        return self.run.stage(name, inputs, report, outputs=[f"{file}.html", f"{file}.json"])
+
+    def round(self, number: int, student: BiEncoder) -> tuple[dict[str, Any], Path]:
+        """Mine, score, sample, train. Returns the training's figures and the new student's folder."""
+        folder = self.run.folder / f"round-{number}"
+        self._mine(number, student, folder)
+        self._score(number, folder)
+        self._sample(number, folder)
+        return self._train(number, student, folder), folder / "student"
+
+    def _mine(self, number: int, student: BiEncoder, folder: Path) -> None:
+        mining = self.settings.mining_for(made=self.made)
+
+        def mine() -> dict[str, Any]:
+            lists = mine_candidates(
+                self.labels, student, settings=mining, language=self.settings.language, cache_dir=self.cache,
+                show_progress=self.show,
+            )  # fmt: skip
+            lists.write(folder / "mined.parquet")
+            kinds, counts = np.unique([kind for one in lists for kind in one.kinds], return_counts=True)
+            return {
+                "lists": len(lists),
+                "pairs": lists.pairs,
+                "kinds": dict(zip(kinds.tolist(), counts.tolist(), strict=True)),
+            }
+
+        prints = [student.document_fingerprint, student.query_fingerprint]
+        inputs = {"data": self.labels.fingerprint, "student": prints, "mining": asdict(mining)}
+        inputs["language"] = self.settings.language
+        self.run.stage(f"mine {number}", inputs, mine, outputs=self._files(number, "mined"))
+
+    def _score(self, number: int, folder: Path) -> None:
+        models: Sequence[Scorer | Encoder] = [self.teacher, self.base] if self.weight else [self.teacher]
+        weights = [1 - self.weight, self.weight] if self.weight else [1.0]
+
+        def score() -> dict[str, Any]:
+            lists = CandidateLists.read(folder / "mined.parquet")
+            scored = score_candidates(lists, models, weights=weights, cache_dir=self.cache, show_progress=self.show)
+            scored = keep_round_trips(scored) if self.made else scored
+            scored.write(folder / "scored.parquet")
+            return {"lists": len(scored), "pairs": lists.pairs, "round_trip": scored.metadata.get("round_trip")}
+
+        inputs = {"mined": self.run.hash_of(f"mine {number}"), "teacher": teacher_fingerprint(models, weights)}
+        self.run.stage(f"score {number}", inputs, score, outputs=self._files(number, "scored"))
+
+    def _sample(self, number: int, folder: Path) -> None:
+        settings = self.settings
+        how: dict[str, Any] = {
+            "count": settings.candidates,
+            "strategy": settings.strategy,
+            "false_negatives": settings.false_negatives,
+            "seed": settings.seed,
+        }
+
+        def sample() -> dict[str, Any]:
+            lists = sample_lists(CandidateLists.read(folder / "scored.parquet"), **how)
+            lists.write(folder / "lists.parquet")
+            return {"lists": len(lists), "pairs": lists.pairs}
+
+        inputs = {"scored": self.run.hash_of(f"score {number}"), **how}
+        self.run.stage(f"sample {number}", inputs, sample, outputs=self._files(number, "lists"))
+
+    def _train(self, number: int, student: BiEncoder, folder: Path) -> dict[str, Any]:
+        settings = self.settings.training
+
+        def train() -> dict[str, Any]:
+            with VectorCache(self.cache) as cache:
+                report = train_bi_encoder(
+                    CandidateLists.read(folder / "lists.parquet"),
+                    student,
+                    out=folder / "student",
+                    settings=settings,
+                    cache=cache,
+                    run_folder=folder / "training",
+                )
+            values = asdict(report)
+            return {name: value for name, value in values.items() if name not in {"folder", "losses"}}
+
+        prints = [student.document_fingerprint, student.query_fingerprint]
+        recipe = asdict(settings) | {"losses": dict(settings.weights)}
+        inputs = {"lists": self.run.hash_of(f"sample {number}"), "student": prints, "settings": recipe}
+        place = f"round-{number}"
+        return self.run.stage(
+            f"train {number}", inputs, train, outputs=[f"{place}/student"], state=[f"{place}/training"]
+        )
+
+    def _queries(self, labels: Labels, generator: QueryGenerator | None) -> Labels:
+        """Made queries; kept in a file, since a generator may take hours."""
+        settings, path = self.settings, self.run.folder / "made-queries.json"
+        searched = {d: text for d, text in labels.documents.items() if d not in labels.hidden}
+
+        def make() -> dict[str, Any]:
+            if generator is not None:
+                made = generate_queries(
+                    searched, generator, settings.made, name=labels.name, seed=settings.seed, show_progress=self.show
+                )
+            else:
+                made = make_queries(
+                    searched, settings.made, titles=labels.groups, ways=settings.ways, language=settings.language,
+                    name=labels.name, seed=settings.seed,
+                )  # fmt: skip
+            parts = {d: made.documents[d] for d in made.hidden}
+            kept = {"name": made.name, "parts": parts, "queries": {q: asdict(v) for q, v in made.queries.items()}}
+            part = path.with_name(f"{path.name}.part")
+            part.write_text(json.dumps(kept, ensure_ascii=False), encoding="utf-8")
+            part.replace(path)
+            return {"queries": len(made.queries)}
+
+        how = {"made": settings.made, "ways": settings.ways, "language": settings.language, "seed": settings.seed}
+        source = None if generator is None else getattr(generator, "fingerprint", type(generator).__qualname__)
+        inputs = {"data": labels.fingerprint, **how, "generator": source}
+        self.run.stage("queries", inputs, make, outputs=[path.name])
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        queries = {
+            q: LabelledQuery(v["text"], (), source=v["source"], excluded=tuple(v["excluded"]))
+            for q, v in kept["queries"].items()
+        }
+        hidden = labels.hidden | frozenset(kept["parts"])
+        documents = {**labels.documents, **kept["parts"]}
+        return Labels(kept["name"], documents, queries, labels.groups, labels.left_out, hidden)
+
+    def _hold_out(self) -> None:
+        """Takes the test queries out of the judged ones, where no others are given; then the sample of the others."""
+        labels, settings = self.labels, self.settings
+        judged = labels.only(q for q, query in labels.queries.items() if query.positives)
+        rest = [q for q, query in labels.queries.items() if not query.positives]
+        if self.test is None:
+            count = min(settings.held_out, len(judged.queries) // 5)
+            if count >= _LEAST_HELD_OUT:
+                train, held = split_held_out(judged, count, seed=settings.seed)
+                self.test = replace(as_dataset(held), name=f"{labels.name}, held out")
+                labels = labels.only([*train.queries, *rest])
+        self.labels = labels if settings.queries is None else labels.sample(settings.queries, seed=settings.seed)
+
+    def _files(self, number: int, name: str) -> list[str]:
+        return [f"round-{number}/{name}.parquet", f"round-{number}/{name}.documents.parquet"]
+
+    def _fingerprints(self, student: BiEncoder | None) -> dict[str, Any]:
+        models = [self.base] if student is None else [self.base, student]
+        return {
+            "bi_encoders": [[model.document_fingerprint, model.query_fingerprint] for model in models],
+            "teacher": [raw_fingerprint(self.teacher), self.weight],
+        }

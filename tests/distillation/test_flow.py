@@ -1,0 +1,216 @@
+"""`distill` from a corpus to a student: stages, kills, checks, with a tiny model and a teacher that is a rule."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from judge import Judge
+from tiny_models import WORDS, write_bi_encoder
+
+from bicross.bi_encoder import BiEncoder
+from bicross.distillation.cost import estimate_cost
+from bicross.distillation.fitting import TrainingSettings
+from bicross.distillation.flow import check_gain, distill
+from bicross.distillation.flow_settings import DistillSettings
+from bicross.distillation.labels import LabelledQuery, Labels
+from bicross.distillation.mining import MiningSettings, Window
+from bicross.distillation.student_settings import StudentSettings
+from bicross.errors import ConfigurationError, InputError
+
+TRAINING = TrainingSettings(
+    batch_size=8, learning_rate=3e-3, max_length=16, save_steps=4, bf16=False, show_progress=False
+)
+SETTINGS = DistillSettings(
+    mining=MiningSettings(dense=((1, 20, 6),), bm25=(), easy=4),
+    candidates=8,
+    student=StudentSettings(epochs=2, patience=2, held_out=6, training=TRAINING, freeze_embeddings=False),
+    made=40,
+    held_out=10,
+    depth=20,
+    gap_queries=5,
+    gap_pool=30,
+)
+
+
+def shared_words(query: str, text: str) -> float:
+    return float(len(set(query.split()) & set(text.split())))
+
+
+def toy() -> Labels:
+    rng = np.random.default_rng(0)
+    words = [word for word in WORDS if len(word) > 2]
+    documents = {f"d{i}": " ".join(rng.choice(words, size=7, replace=False).tolist()) for i in range(90)}
+    queries = {f"q{i}": LabelledQuery(" ".join(documents[f"d{i}"].split()[:3]), (f"d{i}",)) for i in range(70)}
+    return Labels("toy", documents, queries)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bi_encoder(tmp_path_factory.mktemp("models") / "base", initializer_range=0.1)
+
+
+@pytest.fixture
+def student(base: Path):
+    with BiEncoder.load(base, backend="torch", device="cpu") as encoder:
+        yield encoder
+
+
+def test_from_a_corpus_to_a_measured_student(student, tmp_path: Path) -> None:
+    teacher = Judge(shared_words)
+    report = distill(toy(), teacher, student, out=tmp_path / "run", settings=SETTINGS)
+    assert report.before is not None
+    assert report.after is not None
+    assert report.before["queries"] == 10
+    assert report.after["teacher"] == report.before["teacher"]
+    assert report.done == [
+        "measure before", "gap before", "mine 1", "score 1", "sample 1", "train 1", "measure after", "gap after",
+        "model card",
+    ]  # fmt: skip
+    manifest = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert manifest["recipe"]["settings"]["seed"] == 0
+    assert manifest["stages"]["mine 1"]["found"]["kinds"]["positive"] == 60
+    card = (report.model / "README.md").read_text()
+    assert "10 queries that training didn't see" in card
+    assert f"{report.after['student']['nDCG@10']:.4f}" in card
+    with report.load(backend="torch", device="cpu") as trained:
+        assert trained.document_fingerprint != student.document_fingerprint
+    assert (tmp_path / "run" / "gap-after.html").exists()
+    asked = teacher.asked
+    again = distill(toy(), teacher, student, out=tmp_path / "run", settings=SETTINGS)
+    assert again.done == []
+    assert again.skipped == report.done
+    assert (again.after, teacher.asked) == (report.after, asked)
+
+
+def test_only_what_changed_is_done_again(student, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, gap_queries=0)
+    distill(toy(), Judge(shared_words), student, out=tmp_path, settings=settings)
+    changed = replace(settings, candidates=6)
+    report = distill(toy(), Judge(shared_words), student, out=tmp_path, settings=changed)
+    assert report.done == ["sample 1", "train 1", "measure after", "model card"]
+    assert distill(toy(), Judge(shared_words), student, out=tmp_path, settings=changed, rounds=2).done[:2] == [
+        "mine 2",
+        "score 2",
+    ]
+
+
+def test_queries_are_made_where_there_are_none(student, tmp_path: Path) -> None:
+    corpus = Labels("toy", {d: f"{text}. {text} sun." for d, text in toy().documents.items()}, {})
+    settings = replace(SETTINGS, gap_queries=0, ways=("sentence",))
+    report = distill(corpus, Judge(shared_words), student, out=tmp_path, settings=settings)
+    assert report.before is report.after is None
+    manifest = json.loads((tmp_path / "run.json").read_text())
+    assert manifest["stages"]["queries"]["found"] == {"queries": 40}
+    trip = manifest["stages"]["score 1"]["found"]["round_trip"]
+    assert trip["made"] == {"sentence": 40}
+    assert 0 < trip["kept"]["sentence"] <= 40
+    assert "made from the corpus" in (report.model / "README.md").read_text()
+
+
+def test_the_first_ranks_of_made_queries_are_all_mined() -> None:
+    settings = DistillSettings().mining_for(made=True)
+    assert settings.dense == (Window(1, 29, 29), Window(30, 100, 6))
+    assert DistillSettings(seed=3).mining_for(made=False).seed == 3
+
+
+def test_a_teacher_that_knows_no_more_is_refused(student, tmp_path: Path) -> None:
+    class Same(Judge):
+        """Scores as the student does, for all it matters."""
+
+        def predict(self, pairs, /):
+            queries = student.encode_query([q for q, _ in pairs])
+            return (queries * student.encode_document([d for _, d in pairs])).sum(axis=1)
+
+    with pytest.raises(InputError, match=r"nothing to distil.*train-reranker.*contrastive=1"):
+        distill(toy(), Same(shared_words, "same"), student, out=tmp_path, settings=SETTINGS)
+    report = distill(
+        toy(), Same(shared_words, "same"), student, out=tmp_path, settings=replace(SETTINGS, gap_queries=0),
+        weak_teacher=True,
+    )  # fmt: skip
+    assert report.skipped == ["measure before"]
+
+
+def test_the_gain_is_checked_against_what_is_asked() -> None:
+    before = {"queries": 9, "data": "d", "measure": "nDCG@10", "tests": {"teacher": {"difference": 0.02}}}
+    before["tests"]["teacher"]["interval"] = [0.01, 0.03]  # type: ignore[index]
+    check_gain(before, 0.02)
+    with pytest.raises(InputError, match=r"gains \+2\.0 points of nDCG@10 \(\+1\.0 … \+3\.0\)"):
+        check_gain(before, 0.03)
+
+
+def test_a_teacher_that_scores_all_alike_is_refused(student, tmp_path: Path) -> None:
+    teacher = Judge(lambda _query, _text: 1.0)
+    with pytest.raises(InputError, match="nothing to distil"):
+        distill(toy(), teacher, student, out=tmp_path, settings=SETTINGS, weak_teacher=True)
+
+
+def test_the_cost_is_said_and_nothing_written(student, tmp_path: Path) -> None:
+    cost = estimate_cost(toy(), Judge(shared_words), student, settings=SETTINGS, rounds=2)
+    assert (cost.documents, cost.queries) == (90, 70)
+    assert cost.pairs == 2 * 70 * 11 + 2 * 20 * 10 + 2 * 5 * 30
+    assert min(cost.encode_minutes, cost.teacher_minutes, cost.training_minutes, cost.disk_megabytes) > 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_senseless_settings_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="strategy"):
+        DistillSettings(strategy="soft")
+    with pytest.raises(ConfigurationError, match="depth"):
+        DistillSettings(depth=0)
+
+
+RUN = """
+import sys, time
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from judge import Judge
+from test_flow import SETTINGS, shared_words, toy
+from bicross.bi_encoder import BiEncoder
+from bicross.distillation.flow import distill
+
+with BiEncoder.load(sys.argv[1], backend="torch", device="cpu") as student:
+    report = distill(toy(), Judge(shared_words), student, out=sys.argv[2], settings=SETTINGS)
+    print(report.after["student"])
+"""
+
+
+@pytest.mark.slow
+def test_kill_9_anywhere_and_the_same_call_goes_on(base: Path, tmp_path: Path) -> None:
+    path = ":".join([str(Path(__file__).parent), *sys.path])
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+
+    def start(out: Path) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", RUN, str(base), str(out)]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+    started = time.monotonic()
+    wanted = start(tmp_path / "whole").communicate()[0]
+    whole = time.monotonic() - started
+    rng = np.random.default_rng(0)
+    kills = 0
+    for _ in range(40):
+        process = start(tmp_path / "killed")
+        try:
+            got = process.communicate(timeout=float(rng.uniform(0.3, 1.1)) * whole)[0]
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+            continue
+        assert process.returncode == 0
+        if kills >= 3:
+            break
+        kills = 0  # too quick: begin anew
+        subprocess.run(["rm", "-r", str(tmp_path / "killed")], check=True)
+    assert kills >= 3
+    assert got == wanted
