@@ -14,9 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from judge import Judge
-from tiny_models import WORDS, write_bi_encoder
+from tiny_data import write_beir
+from tiny_models import WORDS, write_bi_encoder, write_cross_encoder
+from typer.testing import CliRunner
 
 from bicross.bi_encoder import BiEncoder
+from bicross.cli import app
 from bicross.distillation.cost import estimate_cost
 from bicross.distillation.fitting import TrainingSettings
 from bicross.distillation.flow import check_gain, distill
@@ -36,7 +39,7 @@ SETTINGS = DistillSettings(
     made=40,
     held_out=10,
     depth=20,
-    gap_queries=5,
+    gap_queries=3,
     gap_pool=30,
 )
 
@@ -156,7 +159,7 @@ def test_a_teacher_that_scores_all_alike_is_refused(student, tmp_path: Path) -> 
 def test_the_cost_is_said_and_nothing_written(student, tmp_path: Path) -> None:
     cost = estimate_cost(toy(), Judge(shared_words), student, settings=SETTINGS, rounds=2)
     assert (cost.documents, cost.queries) == (90, 70)
-    assert cost.pairs == 2 * 70 * 11 + 2 * 20 * 10 + 2 * 5 * 30
+    assert cost.pairs == 2 * 70 * 11 + 2 * 20 * 10 + 2 * 3 * 30
     assert min(cost.encode_minutes, cost.teacher_minutes, cost.training_minutes, cost.disk_megabytes) > 0
     assert not list(tmp_path.iterdir())
 
@@ -185,32 +188,63 @@ with BiEncoder.load(sys.argv[1], backend="torch", device="cpu") as student:
 
 
 @pytest.mark.slow
-def test_kill_9_anywhere_and_the_same_call_goes_on(base: Path, tmp_path: Path) -> None:
+def test_kill_9_in_every_stage_and_the_same_call_goes_on(base: Path, tmp_path: Path) -> None:
     path = ":".join([str(Path(__file__).parent), *sys.path])
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 
-    def start(out: Path) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", RUN, str(base), str(out)]
-        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    def start(name: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", RUN, str(base), str(tmp_path / name)]
+        with (tmp_path / f"{name}.txt").open("wb") as told:
+            return subprocess.Popen(command, env=environment, stdout=told, stderr=subprocess.DEVNULL)
 
-    started = time.monotonic()
-    wanted = start(tmp_path / "whole").communicate()[0]
-    whole = time.monotonic() - started
+    assert start("whole").wait() == 0
+    stages = list(json.loads((tmp_path / "whole" / "run.json").read_text())["stages"])
+    assert len(stages) == 9
+    manifest = tmp_path / "killed" / "run.json"
     rng = np.random.default_rng(0)
-    kills = 0
-    for _ in range(40):
-        process = start(tmp_path / "killed")
-        try:
-            got = process.communicate(timeout=float(rng.uniform(0.3, 1.1)) * whole)[0]
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            kills += 1
-            continue
-        assert process.returncode == 0
-        if kills >= 3:
-            break
-        kills = 0  # too quick: begin anew
-        subprocess.run(["rm", "-r", str(tmp_path / "killed")], check=True)
-    assert kills >= 3
-    assert got == wanted
+    for stage in stages:
+        process = start("killed")
+        while not manifest.exists() or stage not in json.loads(manifest.read_text())["stages"]:
+            assert process.poll() is None
+            time.sleep(0.002)
+        time.sleep(float(rng.uniform(0, 0.05)))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert start("killed").wait() == 0
+    assert (tmp_path / "killed.txt").read_text() == (tmp_path / "whole.txt").read_text() != ""
+
+
+def test_the_command_says_what_it_would_cost_and_what_is_wrong(base: Path, tmp_path: Path) -> None:
+    corpus = write_beir(tmp_path / "toy", split="train")
+    cross = write_cross_encoder(tmp_path / "cross")
+    models = ["--teacher", str(cross), "--student", str(base), "--out", str(tmp_path / "run")]
+
+    def run(*arguments: str):
+        return CliRunner().invoke(app, ["distill", "--corpus", str(corpus), *models, *arguments])
+
+    done = run("--dry-run", "--json", "--no-bm25")
+    assert done.exit_code == 0, done.output
+    cost = json.loads(done.stdout)
+    assert (cost["documents"], cost["queries"]) == (5, 3)
+    assert "pairs for the teacher" in run("--dry-run").stdout
+    assert not (tmp_path / "run").exists()
+    assert isinstance(run("--towers", "one").exception, ConfigurationError)
+    assert isinstance(run("--loss", "kl=much").exception, ConfigurationError)
+
+
+def test_the_command_runs(base: Path, tmp_path: Path) -> None:
+    labels = toy()
+    documents = {d: ("", text) for d, text in labels.documents.items()}
+    queries = {q: query.text for q, query in labels.queries.items()}
+    qrels = {q: dict.fromkeys(query.positives, 1) for q, query in labels.queries.items()}
+    corpus = write_beir(tmp_path / "toy", documents, queries, qrels, split="train")
+    cross = write_cross_encoder(tmp_path / "cross")
+    arguments = ["distill", "--corpus", str(corpus), "--teacher", str(cross), "--student", str(base), "--no-bm25"]
+    options = ["--weak-teacher", "--epochs", "1", "--held-out", "6", "--batch-size", "16", "--out", str(tmp_path / "r")]
+    loss = ["--loss", "kl=1", "--loss", "contrastive", "--candidates", "6", "--sample", "40", "--gap-queries", "0"]
+    done = CliRunner().invoke(app, [*arguments, *options, *loss])
+    assert done.exit_code == 0, done.output
+    assert "of the teacher's gain" in done.stdout or "nDCG@10" in done.stdout
+    assert (tmp_path / "r" / "student" / "README.md").exists()
+    again = CliRunner().invoke(app, [*arguments, *options, *loss, "--json"])
+    assert json.loads(again.stdout)["done"] == []

@@ -64,6 +64,7 @@ def distill(
     held_out: Annotated[int, typer.Option("--held-out", help="Queries kept from training to measure on.")] = 200,
     rounds: Annotated[int, typer.Option("--rounds", help="2: mine once more with the new student.")] = 1,
     cache: Annotated[Path | None, typer.Option("--cache", help="Vectors and scores. Default: OUT/cache.")] = None,
+    gap_queries: Annotated[int, typer.Option("--gap-queries", help="Of the two gap reports; 0: none.")] = 20,
     weak_teacher: Annotated[
         bool, typer.Option("--weak-teacher", help="Go on where the teacher gains less than a point.")
     ] = False,
@@ -115,6 +116,7 @@ def distill(
         language=language,
         stage1_weight=stage1_weight,
         held_out=held_out,
+        gap_queries=gap_queries,
         seed=seed,
     )
     labels = read_corpus(corpus, queries, qrels, split=split)

@@ -151,9 +151,9 @@ def check_gain(before: dict[str, Any], least: float) -> None:
     raise InputError(
         f"A teacher must know more than its student; on {before['queries']} queries of {before['data']!r} this one "
         f"gains {100 * test['difference']:+.1f} points of {before['measure']} ({100 * low:+.1f} … {100 * high:+.1f}) "
-        f"over it, and {100 * least:.1f} are asked for. There is nothing to distil. Train a better teacher on labels: bicross "
-        "train-reranker. Or train the student on labels without a teacher: bicross distill --loss contrastive=1. "
-        "--weak-teacher goes on all the same."
+        f"over it, and {100 * least:.1f} are asked for. There is nothing to distil. Train a better teacher on labels: "
+        "bicross train-reranker. Or train the student on labels without a teacher: bicross distill --loss "
+        "contrastive=1. --weak-teacher goes on all the same."
     )
 
 

@@ -117,6 +117,10 @@ class RunFolder:
         self.done.append(name)
         return dict(found)
 
+    def found(self, name: str) -> dict[str, Any]:
+        """What a stage found."""
+        return dict(self.manifest["stages"][name]["found"])
+
     def hash_of(self, name: str) -> str:
         """A hash of what a stage was made from and made: an input of those that go on from it."""
         entry = self.manifest["stages"][name]

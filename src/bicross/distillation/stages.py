@@ -191,7 +191,8 @@ class Flow:
         self.run.stage(f"sample {number}", inputs, sample, outputs=self._files(number, "lists"))
 
     def _train(self, number: int, student: BiEncoder, folder: Path) -> dict[str, Any]:
-        settings = self.settings.training
+        settings, lists = self.settings.training, self.run.found(f"sample {number}")["lists"]
+        settings = replace(settings, held_out=max(min(settings.held_out, lists // 5), 1))
 
         def train() -> dict[str, Any]:
             with VectorCache(self.cache) as cache:
