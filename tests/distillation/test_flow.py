@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from bicross.bi_encoder import BiEncoder
 from bicross.cli import app
+from bicross.distillation.corpus import as_dataset
 from bicross.distillation.cost import estimate_cost
 from bicross.distillation.fitting import TrainingSettings
 from bicross.distillation.flow import check_gain, distill
@@ -154,6 +155,18 @@ def test_a_teacher_that_scores_all_alike_is_refused(student, tmp_path: Path) -> 
     teacher = Judge(lambda _query, _text: 1.0)
     with pytest.raises(InputError, match="nothing to distil"):
         distill(toy(), teacher, student, out=tmp_path, settings=SETTINGS, weak_teacher=True)
+
+
+def test_test_queries_are_not_trained_on(student, tmp_path: Path) -> None:
+    labels = toy()
+    test = as_dataset(labels.only(["q1", "q2"]))
+    with pytest.raises(ConfigurationError, match="2 of 2 are, such as 'q1'"):
+        distill(labels, Judge(shared_words), student, out=tmp_path / "a", test=test, settings=SETTINGS)
+    rest = labels.only([q for q in labels.queries if q not in test.queries])
+    settings = replace(SETTINGS, gap_queries=0)
+    report = distill(rest, Judge(shared_words), student, out=tmp_path / "b", test=test, settings=settings)
+    assert report.after is not None
+    assert report.after["queries"] == 2
 
 
 def test_the_cost_is_said_and_nothing_written(student, tmp_path: Path) -> None:

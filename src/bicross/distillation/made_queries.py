@@ -8,9 +8,8 @@ back to their source, and then its scores are all that is learnt.
 from __future__ import annotations
 
 import logging
-import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,6 +17,7 @@ import numpy as np
 from bicross.arguments import check_count
 from bicross.distillation.labels import LabelledQuery, Labels
 from bicross.distillation.lists import CandidateLists, ScoredList
+from bicross.distillation.query_ways import QueryMaker
 from bicross.errors import ConfigurationError, InputError
 from bicross.progress import progress
 
@@ -27,9 +27,6 @@ WAYS = ("title", "question", "span", "sentence")
 QueryGenerator = Callable[[Sequence[str]], Sequence[Sequence[str]]]
 """From texts to the queries of each."""
 
-_WORDS = re.compile(r"[^\W_][\w'’-]*")
-_COMMON = 0.05
-"""A word in more than this share of the passages is no part of a salient span."""
 _AT_ONCE = 64
 
 
@@ -70,7 +67,7 @@ def make_queries(
     check_count(count, "count")
     if not ways or not set(ways) <= set(WAYS):
         raise ConfigurationError(f"ways must be some of {WAYS!r}; got {tuple(ways)!r}.")
-    maker = _Maker(documents, titles or {}, language)
+    maker = QueryMaker(documents, titles or {}, language)
     made = _Made()
     rng = np.random.default_rng(seed)
     order = [list(documents)[i] for i in rng.permutation(len(documents)).tolist()]
@@ -201,61 +198,3 @@ def _labels(made: _Made, documents: Mapping[str, str], name: str) -> Labels:
         raise InputError(f"No query could be made of the {len(documents)} passages of {name!r}. Are they long enough?")
     logger.info("made %s", ", ".join(f"{n} by {way}" for way, n in made.counts.items()))
     return Labels(f"{name}-made", {**documents, **made.parts}, made.queries, hidden=frozenset(made.parts))
-
-
-class _Maker:
-    """Makes one query of one passage: the query, and what is left of the passage (None: all of it)."""
-
-    def __init__(self, documents: Mapping[str, str], titles: Mapping[str, str], language: str) -> None:
-        self.documents = documents
-        self.titles = titles
-        self.language = language
-        self._holders: Counter[str] | None = None
-
-    def make(self, way: str, document_id: str, rng: np.random.Generator) -> tuple[str, str | None] | None:
-        text, title = self.documents[document_id], self.titles.get(document_id, "")
-        head = f"{title} " if title and text.startswith(f"{title} ") else ""
-        body = text[len(head) :]
-        if way == "title":
-            fine = head and 2 <= len(title.split()) <= 20 and len(body.split()) >= 5
-            return (title, body) if fine else None
-        if way == "span":
-            span = self._span(body)
-            return (span, None) if span else None
-        least, most = (4, 25) if way == "question" else (6, 40)
-        spans = [s for s in self._sentences(body) if least <= len(body[slice(*s)].split()) <= most]
-        if way == "question":
-            spans = [s for s in spans if body[slice(*s)].rstrip().endswith("?")]
-        if not spans:
-            return None
-        start, end = spans[int(rng.integers(len(spans)))]
-        rest = f"{body[:start].rstrip()} {body[end:].lstrip()}".strip()
-        return (body[start:end].strip(), head + rest) if len(rest.split()) >= 5 else None
-
-    def _sentences(self, text: str) -> Iterator[tuple[int, int]]:
-        import sentencex  # type: ignore[import-untyped]  # has no types
-
-        for found in sentencex.get_sentence_boundaries(self.language, text):
-            yield found["start_index"], found["end_index"]
-
-    def _span(self, text: str) -> str | None:
-        """The run of two to five rare words whose mean inverse document frequency is highest."""
-        if self._holders is None:
-            self._holders = Counter(
-                word for one in self.documents.values() for word in {w.casefold() for w in _WORDS.findall(one)}
-            )
-        total, holders = len(self.documents), self._holders
-        best: tuple[float, str] | None = None
-        words = list(_WORDS.finditer(text))
-        rare = [1 < holders[word[0].casefold()] <= max(_COMMON * total, 2) for word in words]
-        for first in range(len(words)):
-            weight = 0.0
-            for last in range(first, min(first + 5, len(words))):
-                joined = last == first or text[words[last - 1].end() : words[last].start()] == " "
-                if not rare[last] or not joined:
-                    break
-                weight += float(np.log(total / holders[words[last][0].casefold()]))
-                length = last - first + 1
-                if length >= 2 and (best is None or weight / length > best[0]):
-                    best = (weight / length, text[words[first].start() : words[last].end()])
-        return None if best is None else best[1]

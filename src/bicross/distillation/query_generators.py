@@ -43,6 +43,12 @@ class Seq2SeqGenerator:
         self.device = device
         self._loaded: tuple[Any, Any] | None = None
 
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the folder and with every option that changes a query."""
+        options = (self.per_text, self.prompt, self.max_length, self.query_length, self.seed)
+        return f"{self.folder.resolve()} {options!r}"
+
     def __call__(self, texts: Sequence[str]) -> list[list[str]]:
         """Queries of each text, equal ones once.
 

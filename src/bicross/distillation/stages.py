@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -15,11 +14,11 @@ from bicross.bi_encoder import BiEncoder
 from bicross.caches import VectorCache
 from bicross.cross_encoder import raw_fingerprint
 from bicross.distillation.corpus import as_dataset
+from bicross.distillation.flow_queries import divided, kept_made_queries
 from bicross.distillation.flow_settings import DistillSettings
-from bicross.distillation.held_out import split_held_out
-from bicross.distillation.labels import LabelledQuery, Labels
+from bicross.distillation.labels import Labels
 from bicross.distillation.lists import CandidateLists
-from bicross.distillation.made_queries import QueryGenerator, generate_queries, keep_round_trips, make_queries
+from bicross.distillation.made_queries import QueryGenerator, keep_round_trips
 from bicross.distillation.measuring import measure_pair
 from bicross.distillation.mining import mine_candidates
 from bicross.distillation.run_folder import RunFolder
@@ -30,9 +29,6 @@ from bicross.evaluation.datasets import Dataset
 from bicross.evaluation.gap import gap_report
 from bicross.second_stage import SecondStage
 from bicross.types import Encoder, Scorer
-
-_LEAST_HELD_OUT = 5
-"""Fewer judged queries than this tell nothing about a student."""
 
 
 class Flow:
@@ -54,10 +50,11 @@ class Flow:
         self.teacher, self.cache, self.show = teacher, cache, show_progress
         self.weight = SecondStage(teacher, settings.stage1_weight).stage1_weight
         self.made = not labels.queries
-        self.labels = self._queries(labels, generator) if self.made else labels
         self.test = test
-        if not self.made:
-            self._hold_out()
+        if self.made:
+            self.labels = kept_made_queries(run, labels, settings, generator, show_progress)
+        else:
+            self.labels, self.test = divided(labels, test, settings)
 
     @cached_property
     def facts(self) -> dict[str, Any]:
@@ -214,54 +211,6 @@ class Flow:
         return self.run.stage(
             f"train {number}", inputs, train, outputs=[f"{place}/student"], state=[f"{place}/training"]
         )
-
-    def _queries(self, labels: Labels, generator: QueryGenerator | None) -> Labels:
-        """Made queries; kept in a file, since a generator may take hours."""
-        settings, path = self.settings, self.run.folder / "made-queries.json"
-        searched = {d: text for d, text in labels.documents.items() if d not in labels.hidden}
-
-        def make() -> dict[str, Any]:
-            if generator is not None:
-                made = generate_queries(
-                    searched, generator, settings.made, name=labels.name, seed=settings.seed, show_progress=self.show
-                )
-            else:
-                made = make_queries(
-                    searched, settings.made, titles=labels.groups, ways=settings.ways, language=settings.language,
-                    name=labels.name, seed=settings.seed,
-                )  # fmt: skip
-            parts = {d: made.documents[d] for d in made.hidden}
-            kept = {"name": made.name, "parts": parts, "queries": {q: asdict(v) for q, v in made.queries.items()}}
-            part = path.with_name(f"{path.name}.part")
-            part.write_text(json.dumps(kept, ensure_ascii=False), encoding="utf-8")
-            part.replace(path)
-            return {"queries": len(made.queries)}
-
-        how = {"made": settings.made, "ways": settings.ways, "language": settings.language, "seed": settings.seed}
-        source = None if generator is None else getattr(generator, "fingerprint", type(generator).__qualname__)
-        inputs = {"data": labels.fingerprint, **how, "generator": source}
-        self.run.stage("queries", inputs, make, outputs=[path.name])
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        queries = {
-            q: LabelledQuery(v["text"], (), source=v["source"], excluded=tuple(v["excluded"]))
-            for q, v in kept["queries"].items()
-        }
-        hidden = labels.hidden | frozenset(kept["parts"])
-        documents = {**labels.documents, **kept["parts"]}
-        return Labels(kept["name"], documents, queries, labels.groups, labels.left_out, hidden)
-
-    def _hold_out(self) -> None:
-        """Takes the test queries out of the judged ones, where no others are given; then the sample of the others."""
-        labels, settings = self.labels, self.settings
-        judged = labels.only(q for q, query in labels.queries.items() if query.positives)
-        rest = [q for q, query in labels.queries.items() if not query.positives]
-        if self.test is None:
-            count = min(settings.held_out, len(judged.queries) // 5)
-            if count >= _LEAST_HELD_OUT:
-                train, held = split_held_out(judged, count, seed=settings.seed)
-                self.test = replace(as_dataset(held), name=f"{labels.name}, held out")
-                labels = labels.only([*train.queries, *rest])
-        self.labels = labels if settings.queries is None else labels.sample(settings.queries, seed=settings.seed)
 
     def _files(self, number: int, name: str) -> list[str]:
         return [f"round-{number}/{name}.parquet", f"round-{number}/{name}.documents.parquet"]
