@@ -59,12 +59,12 @@ def kept_made_queries(
     searched = {d: text for d, text in labels.documents.items() if d not in labels.hidden}
 
     def make() -> dict[str, Any]:
-        shared: dict[str, Any] = {"name": labels.name, "seed": settings.seed}
+        options: dict[str, Any] = {"name": labels.name, "seed": settings.seed}
         if generator is not None:
-            made = generate_queries(searched, generator, settings.made, show_progress=show_progress, **shared)
+            made = generate_queries(searched, generator, settings.made, show_progress=show_progress, **options)
         else:
-            how = {"titles": labels.groups, "ways": settings.ways, "language": settings.language}
-            made = make_queries(searched, settings.made, **how, **shared)
+            options |= {"titles": labels.groups, "ways": settings.ways, "language": settings.language}
+            made = make_queries(searched, settings.made, **options)
         parts = {d: made.documents[d] for d in made.hidden}
         kept = {"name": made.name, "parts": parts, "queries": {q: asdict(v) for q, v in made.queries.items()}}
         part = path.with_name(f"{path.name}.part")
