@@ -13,9 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from judge import Judge
-from tiny_data import write_beir
-from tiny_models import WORDS, write_bi_encoder, write_cross_encoder
 from typer.testing import CliRunner
 
 from bicross.bi_encoder import BiEncoder
@@ -29,6 +26,9 @@ from bicross.distillation.labels import LabelledQuery, Labels
 from bicross.distillation.mining import MiningSettings, Window
 from bicross.distillation.student_settings import StudentSettings
 from bicross.errors import ConfigurationError, InputError
+from judge import Judge
+from tiny_data import write_beir
+from tiny_models import WORDS, write_bi_encoder, write_cross_encoder
 
 TRAINING = TrainingSettings(
     batch_size=8, learning_rate=3e-3, max_length=16, save_steps=4, bf16=False, show_progress=False
