@@ -38,7 +38,7 @@ DISTILLATION = EVALUATION | {"distillation"}
 BENCHMARKING = RETRIEVER | {"benchmarking"}
 READERS = ENCODING | {"readers"}
 ADAPTERS = RETRIEVER | READERS
-SERVER = RETRIEVER | READERS | {"server"}
+SERVER = RETRIEVER | READERS | {"grounding", "explaining", "server"}
 EVERYTHING = BENCHMARKING | DISTILLATION | SERVER | {"cli"}
 
 MAY_IMPORT = {
@@ -72,6 +72,8 @@ MAY_IMPORT = {
     "adopting": RETRIEVER,
     "retriever": RETRIEVER,
     "readers": READERS,
+    "grounding": MODELS | READERS,
+    "explaining": RETRIEVER | {"grounding"},
     "evaluation": EVALUATION,
     "distillation": DISTILLATION,
     "server": SERVER,
@@ -117,7 +119,7 @@ HEAVY = {
     "scipy": {"evaluation"},
     "matplotlib": {"evaluation/plots.py"},
     "jinja2": {"evaluation/page.py"},
-    "httpx": {"remote/connection.py"},
+    "httpx": {"remote/connection.py", "server/answers.py"},
     "starlette": {"server"},
     "uvicorn": {"server/running.py"},
     "mcp": {"server/agents.py"},

@@ -1,4 +1,4 @@
-"""The bar says how fast it goes."""
+"""The bar says how fast it goes, and a caller is told how far it is."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import time
 
 import pytest
 
-from bicross.progress import progress
+from bicross import Passage, TwoStageRetriever
+from bicross.progress import announce, progress
+from bicross.stores import ExactStore
+from word_models import WordEncoder
 
 
 def test_the_bar_shows_count_rate_and_time_left(capsys: pytest.CaptureFixture[str]) -> None:
@@ -25,3 +28,37 @@ def test_nothing_is_shown_unless_asked_for(capsys: pytest.CaptureFixture[str]) -
     with progress("scoring", 4) as advance:
         advance(4)
     assert capsys.readouterr().err == ""
+
+
+def test_a_callable_is_told() -> None:
+    told = []
+    with progress("doing", 3, lambda *now: told.append(now)) as advance:
+        advance(1)
+        advance(2)
+    announce("long", lambda *now: told.append(now))
+    assert told == [("doing", 0, 3), ("doing", 1, 3), ("doing", 3, 3), ("long", 0, 0)]
+
+
+def test_a_sync_is_followed_in_small_steps_and_ended_by_what_is_raised() -> None:
+    passages = [Passage(f"the red bird {i}", id=str(i)) for i in range(300)]
+    told: list[float] = []
+
+    class EndedError(Exception):
+        pass
+
+    def tell(step: str, done: float, total: float) -> None:
+        assert (step, total) == ("indexing", 300 - held)
+        told.append(done)
+        if done >= 128 and not held:
+            raise EndedError
+
+    held = 0
+    retriever = TwoStageRetriever(WordEncoder(), ExactStore())
+    with pytest.raises(EndedError):
+        retriever.index(passages, show_progress=tell)
+    held = retriever.store.count()
+    assert told == [0, 64, 128]
+    assert 128 <= held < 300
+    told.clear()
+    assert retriever.index(passages, show_progress=tell).new == 300 - held
+    assert told[-1] == 300 - held

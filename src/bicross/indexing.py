@@ -14,7 +14,7 @@ import numpy as np
 from bicross.bi_encoder import BiEncoder
 from bicross.errors import BicrossWarning, ConfigurationError, InputTypeError, TruncationWarning
 from bicross.overlap import behind
-from bicross.progress import Advance, progress
+from bicross.progress import Advance, Told, progress
 from bicross.stores import Store
 from bicross.stores.batches import JSON_BYTES_PER_NUMBER, size_of
 from bicross.stores.inputs import check_passages
@@ -26,6 +26,8 @@ EncodeSparse = Callable[[Sequence[str]], list[SparseVector]]
 
 _ACKNOWLEDGED = 512
 """Passages that are encoded and written together: a kill costs two such batches at most."""
+_FOLLOWED = 64
+"""The same where a caller follows the progress, and may end it: a step of what takes a second."""
 _COMPARED = 4_096
 _ROOM_FOR_A_VECTOR = 4_096 * JSON_BYTES_PER_NUMBER
 
@@ -159,7 +161,7 @@ def carry_out(
     bi_encoder: Encoder,
     plan: Plan,
     source: str | None,
-    show_progress: bool | None,
+    show_progress: bool | Told | None,
     encode_sparse: EncodeSparse | None = None,
 ) -> IndexReport:
     """Encode and write what differs, in acknowledged batches; delete what the source lost, last.
@@ -172,8 +174,9 @@ def carry_out(
     # Sorted once over the whole work, so that every batch holds texts of one length.
     work = sorted(plan.new + plan.changed, key=lambda passage: (len(passage.full_text), passage.id))
     truncated = 0
+    size = _FOLLOWED if callable(show_progress) else _ACKNOWLEDGED
     with progress("indexing", len(work), show_progress) as advance, behind() as hand_over:
-        for part in _parts(work, _ACKNOWLEDGED):
+        for part in _parts(work, size):
             texts = [passage.full_text for passage in part]
             if isinstance(bi_encoder, BiEncoder):
                 vectors, cut = bi_encoder.encode_document(texts, return_truncation=True, show_progress=False)

@@ -1,14 +1,17 @@
-"""A progress bar that shows itself on long work only."""
+"""Progress of long work: a bar that shows itself, or a caller that is told."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
 _PATIENCE_SECONDS = 2.0
+
+Told = Callable[[str, float, float], object]
+"""Told what is being done, how many steps are done, and how many there are. What it raises ends the work."""
 
 
 class Advance(Protocol):
@@ -19,26 +22,32 @@ class Advance(Protocol):
         ...
 
 
-def announce(text: str, show: bool | None = None) -> None:
+def announce(text: str, show: bool | Told | None = None) -> None:
     """Say on standard error what is about to take long and can't report its progress.
 
     Args:
         text: What begins.
-        show: False: never; True: always; None: on a terminal.
+        show: False: never; True: always; None: on a terminal; a callable is told.
     """
+    if callable(show):
+        show(text, 0, 0)
+        return
     if sys.stderr.isatty() if show is None else show:
         sys.stderr.write(f"{text} …\n")
 
 
 @contextmanager
-def progress(description: str, total: float, show: bool | None = None) -> Iterator[Advance]:
-    """Show progress on standard error.
+def progress(description: str, total: float, show: bool | Told | None = None) -> Iterator[Advance]:
+    """Show progress on standard error, or tell a caller.
 
     Args:
         description: What is being done.
         total: How many steps it takes.
-        show: False: never; True: at once; None: on a terminal, once the work has taken two seconds.
+        show: False: never; True: at once; None: on a terminal, once the work has taken two seconds; a callable is told.
     """
+    if callable(show):
+        yield _telling(show, description, total)
+        return
     wanted = sys.stderr.isatty() if show is None else show
     if not wanted or total <= 0:
         yield lambda _steps: None
@@ -74,3 +83,15 @@ def progress(description: str, total: float, show: bool | None = None) -> Iterat
         yield advance
     finally:
         bar.stop()
+
+
+def _telling(tell: Told, description: str, total: float) -> Advance:
+    done = 0.0
+
+    def advance(steps: float) -> None:
+        nonlocal done
+        done += steps
+        tell(description, done, total)
+
+    tell(description, done, total)
+    return advance

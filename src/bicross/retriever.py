@@ -16,7 +16,7 @@ from bicross.encoding.windows import WINDOW_TOKENS
 from bicross.errors import ConfigurationError, InputError
 from bicross.first_stage import FirstStage
 from bicross.indexing import Incoming, Plan, carry_out, compare, prepare, prepare_added
-from bicross.progress import announce
+from bicross.progress import Told, announce
 from bicross.second_stage import Reranked, SecondStage, span
 from bicross.sparse_sync import warn_of_missing
 from bicross.stores import Store
@@ -101,7 +101,7 @@ class TwoStageRetriever:
         recreate: bool = False,
         reweight: bool = False,
         optimize: bool = True,
-        show_progress: bool | None = None,
+        show_progress: bool | Told | None = None,
     ) -> IndexReport:
         """Bring the store up to date with a source: encode what is new or changed, skip the rest.
 
@@ -117,7 +117,9 @@ class TwoStageRetriever:
             recreate: Remove the whole collection first, with the passages of every source.
             reweight: Make all sparse vectors anew, also those of another sparse encoder; the dense ones stay.
             optimize: Build the approximate index at the end. Searches wait meanwhile.
-            show_progress: None: on a terminal, once it takes more than two seconds.
+            show_progress: None: on a terminal, once it takes more than two seconds. A callable is told what is being
+                done, how many passages are done, and of how many; what it raises ends the run, and what was
+                acknowledged by then is there.
 
         Raises:
             InputTypeError, InputError: Something that can't be indexed; names its position.
@@ -186,7 +188,12 @@ class TwoStageRetriever:
         return self.first_stage.sparse.complete(reweight=reweight, show_progress=show_progress)
 
     def _carry_out(
-        self, incoming: Incoming, plan: Plan, source: str | None, show_progress: bool | None, reweight: bool = False
+        self,
+        incoming: Incoming,
+        plan: Plan,
+        source: str | None,
+        show_progress: bool | Told | None,
+        reweight: bool = False,
     ) -> IndexReport:
         """Do what differs: on the dense side, and on the sparse one where the first stage has it."""
         sparse = self.first_stage.sparse

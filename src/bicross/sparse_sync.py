@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import islice
 
 from bicross.errors import BicrossWarning, FingerprintMismatchError
-from bicross.progress import progress
+from bicross.progress import Told, progress
 from bicross.sparse_leg import REMEDY, Measuring, SparseLeg, batches_of, shown
 from bicross.stores.schema import Header, SparseRecord
 from bicross.types import SparseEncoder, SparseVector
@@ -89,14 +89,14 @@ class SparseSync(SparseLeg):
         if stored > len(texts):  # else it is these texts again, as a first hybrid sync of a dense collection has them
             yield from (passage.full_text for passage in islice(self.store.scroll(), _MEASURED))
 
-    def finish(self, *, changed: bool, show_progress: bool | None = None) -> int:
+    def finish(self, *, changed: bool, show_progress: bool | Told | None = None) -> int:
         """Make what is missing, or everything anew where the mean length has moved away. How many were made.
 
         Every batch is acknowledged before the next one: killed at any moment, the next sync goes on.
 
         Args:
             changed: Whether the collection's texts may have changed much.
-            show_progress: None: on a terminal, once it takes more than two seconds.
+            show_progress: None: on a terminal, once it takes more than two seconds; a callable is told.
         """
         header = self.store.header()
         if header is None or header.sparse is None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bicross.cli import bench, distill, evaluate, export, gap, index, info, mcp, probe, search, serve, train
+from bicross.cli import bench, demo, distill, evaluate, export, gap, index, info, mcp, probe, search, serve, train
 from bicross.cli.common import show_warnings_plainly
 from bicross.errors import BicrossError
 
@@ -26,6 +26,7 @@ app.command("probe")(probe.probe)
 app.command("gap")(gap.gap)
 app.command("export")(export.export)
 app.command("serve")(serve.serve)
+app.command("demo")(demo.demo)
 app.command("bench")(bench.bench)
 app.command("mcp")(mcp.mcp)
 app.command("distill")(distill.distill)

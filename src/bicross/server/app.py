@@ -21,6 +21,7 @@ from bicross.server.guard import Guard
 from bicross.server.metrics import Measured, Metrics
 from bicross.server.models import Kind, ModelAPI
 from bicross.server.settings import LOOPBACK_HOSTS, Limits, check_hosts, check_token
+from bicross.server.shield import Shield
 from bicross.server.work import Work
 from bicross.types import Encoder, Scorer
 
@@ -85,6 +86,7 @@ def create_app(
         middleware=[
             Middleware(Measured, metrics=metrics, paths=paths),
             Middleware(TrustedHostMiddleware, allowed_hosts=check_hosts(allowed_hosts), www_redirect=False),
+            Middleware(Shield),
             Middleware(
                 Guard, token=token, body_bytes=limits.body_bytes, open_paths=frozenset({"/health", *open_paths})
             ),

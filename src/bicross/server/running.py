@@ -4,14 +4,35 @@ from __future__ import annotations
 
 import logging
 import signal
+import socket
 from typing import TYPE_CHECKING
 
 import uvicorn
+
+from bicross.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
 GRACE_SECONDS = 30
+
+
+def check_free(host: str, port: int) -> None:
+    """Check that a server can listen there, before models are loaded for it.
+
+    Raises:
+        ConfigurationError: The port is taken, or the address isn't this machine's.
+    """
+    try:
+        places = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        with socket.socket(places[0][0], socket.SOCK_STREAM) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind(places[0][4])
+    except OSError as error:
+        raise ConfigurationError(
+            f"Port {port} of {host!r} can't be listened on: {error.strerror}. End what listens there, or choose "
+            "another: --port 0 is one that is free."
+        ) from error
 
 
 def serve(app: Starlette, host: str = "127.0.0.1", port: int = 8000, *, grace_seconds: int = GRACE_SECONDS) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from bicross.stores import inputs
 from bicross.stores.binding import check_understood
 from bicross.stores.conditions import Missing, Node
+from bicross.stores.facets import Facets, facets_of
 from bicross.stores.filters import Filter, parse
 from bicross.stores.grouping import Grouping, best_documents, both
 from bicross.stores.layouts import Layout
@@ -63,6 +64,23 @@ class Reads(Opened):
         if node is not None:
             transport, _ = self._readable()
         return 0 if transport.header() is None else transport.count(node)
+
+    def facets(self, filter: Filter | None = None, *, values: int = 50, passages: int = 20_000) -> Facets:
+        """The fields of meta with few values, and how often each value occurs: what a filter can choose by.
+
+        Read from the passages, so that no engine needs an index on the fields.
+
+        Args:
+            filter: Only passages that match.
+            values: A field with more values than this is left out.
+            passages: How many are read at most; the result says whether these were all.
+
+        Raises:
+            FilterError: The filter isn't understood.
+        """
+        values = inputs.check_at_least_one(values, "values")
+        passages = inputs.check_at_least_one(passages, "passages")
+        return facets_of((passage.meta for passage in self.scroll(filter)), values, passages)
 
     def scroll(self, filter: Filter | None = None, batch_size: int = READ_BATCH) -> Iterator[Passage]:
         """All passages, or those that match a filter, in no particular order, fetched batch by batch.
