@@ -67,5 +67,5 @@ $(VENV)/.test-ready: $(VENV)/.ready
 $(VENV)/.check-ready: $(VENV)/.test-ready
 	$(PIP) ruff mypy build langchain-tests langchain-classic langchain-qdrant pytest-asyncio \
 		qdrant-haystack sentence-transformers-haystack bm25s onnxruntime onnx openvino openai \
-		streamlit langchain-openai
+		streamlit langchain-openai playwright axe-playwright-python
 	touch $@

@@ -36,7 +36,10 @@ def test_the_best_sentence_is_the_scorers() -> None:
     ("text", "sentences"),
     [
         ("# A heading that is quite long\n\nOne sentence behind it.", ["One sentence behind it."]),
-        ("- the first item of a list\n- the second item of it", ["- the first item of a list", "- the second item of it"]),
+        (
+            "- the first item of a list\n- the second item of it",
+            ["- the first item of a list", "- the second item of it"],
+        ),
         ("| a cell of a table | x |\n|---|---|", ["| a cell of a table | x |\n|---|---|"]),
         ("Short. But this one is long enough.", ["Short. But this one is long enough."]),
         ("# Only a heading", ["# Only a heading"]),

@@ -78,7 +78,7 @@ def _sentences(text: str, language: str) -> list[tuple[int, int]]:
     found: list[tuple[int, int]] = []
     for start, end in _items(text):
         begin = start
-        for first, last in sentences(text, start, end, language):
+        for _, last in sentences(text, start, end, language):
             if last - begin >= _LEAST_CHARACTERS:
                 found.append((begin, last))
                 begin = last
