@@ -18,7 +18,7 @@ def test_the_readme_example_runs_from_the_wheel(tmp_path: Path) -> None:
     wheel = next(tmp_path.glob("bicross-*.whl"))
     names = zipfile.ZipFile(wheel).namelist()
     assert not [name for name in names if not name.startswith(("bicross/", "bicross-", "haystack_integrations/"))]
-    assert {"bicross/py.typed", "bicross/evaluation/gap.html.j2"} <= set(names)
+    assert {"bicross/py.typed", "bicross/evaluation/gap.html.j2", "bicross/server/static/page.js"} <= set(names)
     assert "haystack_integrations/components/rankers/bicross/py.typed" in names
     assert not [
         name for name in names if name.endswith("__init__.py") and "integrations" in name and "/bicross/" not in name

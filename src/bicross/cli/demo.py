@@ -27,6 +27,7 @@ from bicross.errors import CollectionNotFoundError, MissingExtraError, ReadError
 if TYPE_CHECKING:
     from bicross.bi_encoder import BiEncoder
     from bicross.cross_encoder import CrossEncoder
+    from bicross.remote import RemoteBiEncoder, RemoteCrossEncoder
     from bicross.server import Setup
     from bicross.stores import QdrantStore
     from bicross.types import SparseEncoder
@@ -80,7 +81,7 @@ def demo(
         from bicross.server.running import check_free
     except ImportError as error:
         raise MissingExtraError('The page needs starlette, uvicorn and more: pip install "bicross[demo]"') from error
-    from bicross.cross_encoder import CrossEncoder
+    from bicross.remote.loading import load_cross_encoder
     from bicross.server.settings import LOOPBACK_HOSTS, is_loopback, read_token
 
     if folder is not None and not folder.exists():
@@ -96,12 +97,12 @@ def demo(
                 f"There is no collection {name!r} in {store!r}. Give a folder to index: bicross demo FOLDER"
             )
         encoder = load_bi_encoder(info, bi, precision, device)
-        scorer = None if cross == "none" else CrossEncoder.load(cross, precision=precision, device=device)
+        scorer = None if cross == "none" else load_cross_encoder(cross, precision=precision, device=device)
         sparse = _sparse(first, folder, language)
         setups = [Setup(_name(encoder, scorer), encoder, first, scorer, sparse_encoder=sparse)]
         if compare or compare_cross:
             second = load_bi_encoder(None, compare, precision, device) if compare else encoder
-            other = CrossEncoder.load(compare_cross, precision=precision, device=device) if compare_cross else scorer
+            other = load_cross_encoder(compare_cross, precision=precision, device=device) if compare_cross else scorer
             where = stack.enter_context(open_store(store, _collection_of(name, encoder, second)))
             setups.append(_second(setups[0], second, other, where, folder, sparse))
         for setup in setups:  # the first call of a model takes much longer than any other
@@ -132,7 +133,7 @@ def _sparse(store: QdrantStore, folder: Path | None, language: str | None) -> Sp
     return load_sparse_encoder(info, "hybrid", language)
 
 
-def _collection_of(name: str, first: BiEncoder, second: BiEncoder) -> str:
+def _collection_of(name: str, first: BiEncoder | RemoteBiEncoder, second: BiEncoder | RemoteBiEncoder) -> str:
     """The collection that a second bi-encoder searches: the same, where its document vectors are the same."""
     if second.document_fingerprint == first.document_fingerprint:
         return name
@@ -141,8 +142,8 @@ def _collection_of(name: str, first: BiEncoder, second: BiEncoder) -> str:
 
 def _second(
     first: Setup,
-    encoder: BiEncoder,
-    scorer: CrossEncoder | None,
+    encoder: BiEncoder | RemoteBiEncoder,
+    scorer: CrossEncoder | RemoteCrossEncoder | None,
     store: QdrantStore,
     folder: Path | None,
     sparse: SparseEncoder | None,
@@ -159,7 +160,7 @@ def _second(
     return Setup(name if name != first.name else f"{name} (2)", encoder, store, scorer, sparse_encoder=sparse)
 
 
-def _name(encoder: BiEncoder, scorer: CrossEncoder | None) -> str:
+def _name(encoder: BiEncoder | RemoteBiEncoder, scorer: CrossEncoder | RemoteCrossEncoder | None) -> str:
     names = [Path(model.name).name for model in (encoder, scorer) if model is not None]
     return " + ".join(dict.fromkeys(names))
 
