@@ -48,12 +48,14 @@ def main() -> None:
     parser.add_argument("--candidates", type=int, default=50)
     parser.add_argument("--budget-ms", type=float)
     parser.add_argument("--first-stage")
+    parser.add_argument("--no-sentences", action="store_true", help="Don't seek the best sentences.")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     body = {
         "candidates": arguments.candidates,
         "budget_ms": arguments.budget_ms,
         "first_stage": arguments.first_stage,
+        "sentences": not arguments.no_sentences,
     }
     with httpx.Client(base_url=arguments.url, timeout=600, trust_env=False) as client:
         for query in QUERIES[:3]:

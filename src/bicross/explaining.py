@@ -16,6 +16,12 @@ from bicross.sparse.languages import ENGLISH_STOP_WORDS
 from bicross.types import Hit, SearchResult
 
 _WORD = re.compile(r"\w\w+")
+_QUESTIONS = """
+can could do does did from has have how its me my our shall should than us was we were what when where which who whom
+whose why within without would you your
+"""
+_ASKING = ENGLISH_STOP_WORDS | set(_QUESTIONS.split())
+"""Words that a question is made of, whatever it is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,7 @@ def explain(
     filter: Mapping[str, Any] | None = None,
     budget_ms: float | None = None,
     misses: int = 5,
+    sentences: bool = True,
 ) -> Explained:
     """Search, and say how the result came about.
 
@@ -82,6 +89,7 @@ def explain(
         filter: As in `TwoStageRetriever.search`.
         budget_ms: Time for the search; finding the sentences comes on top. **Unit:** milliseconds.
         misses: How many of either kind of miss.
+        sentences: Whether the best sentence of each hit is sought.
 
     Raises:
         ConfigurationError: An argument that makes no sense.
@@ -100,7 +108,7 @@ def explain(
     hits = result.hits
     milliseconds = dict(result.milliseconds)
     grounds: Sequence[Grounding | None] = [None] * min(top_k, len(hits))
-    if scorer is not None:
+    if scorer is not None and sentences:
         started = time.perf_counter()
         grounds = ground(scorer, query, [hit.passage.text for hit in hits[:top_k]])
         milliseconds["ground"] = (time.perf_counter() - started) * 1e3
@@ -115,7 +123,7 @@ def _misses(query: str, hits: Sequence[Hit], top_k: int, count: int) -> tuple[Pl
     after = range(top_k, len(hits))
     fallen = sorted((i for i in after if (hits[i].stage1_rank or 0) <= top_k), key=lambda i: hits[i].stage1_rank or 0)
     chosen = sorted({*after[:count], *fallen[:count]})
-    words = [word for word in dict.fromkeys(_WORD.findall(query)) if word.casefold() not in ENGLISH_STOP_WORDS]
+    words = [word for word in dict.fromkeys(_WORD.findall(query)) if word.casefold() not in _ASKING]
     return tuple(
         Placed(hits[i], i + 1, gap=_gap(hits[top_k - 1], hits[i]), lacking=_lacking(words, hits[i])) for i in chosen
     )

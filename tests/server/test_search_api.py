@@ -61,6 +61,13 @@ def test_the_best_first_stage_is_the_default(client) -> None:
     assert asked(client).json()["first_stage"] == "hybrid"
 
 
+def test_sentences_are_left_out_where_nobody_asks_for_them(client) -> None:
+    answer = asked(client, sentences=False).json()
+    assert answer["reranked"] > 0
+    assert all(hit["grounding"] is None for hit in answer["hits"])
+    assert "ground" not in answer["milliseconds"]
+
+
 def test_filters_reach_the_store(client) -> None:
     chosen = {"field": "meta.part", "operator": "==", "value": "odd"}
     answer = asked(client, filter=chosen).json()

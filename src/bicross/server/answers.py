@@ -57,7 +57,10 @@ class Chat:
         ConfigurationError: An address that can't be one, or a key that anyone on the way could read.
     """
 
-    HOW = f"Set ${URL_VARIABLE} (for example http://localhost:11434/v1) and ${MODEL_VARIABLE}, then start again."
+    HOW = (
+        f"To have answers written from the passages, set ${URL_VARIABLE} (for example http://localhost:11434/v1) and "
+        f"${MODEL_VARIABLE}, and start the server again."
+    )
 
     def __init__(self, url: str, model: str, key: str | None = None) -> None:
         parts = urlsplit(url)

@@ -74,6 +74,7 @@ class SearchAPI:
             filter=asked.filter,
             budget_ms=asked.budget_ms,
             misses=asked.misses,
+            sentences=asked.sentences,
         )
         return as_json(_search_answer(asked, setup, retriever.first_stage.kind, found))
 

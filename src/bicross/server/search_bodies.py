@@ -29,6 +29,7 @@ class SearchBody(Body):
     ] = None
     setup: Annotated[str | None, Field(description="Which pair of models; null: the first of /api/info.")] = None
     misses: Annotated[int, Field(ge=0, le=20, description="Nearest misses of either kind.")] = 5
+    sentences: Annotated[bool, Field(description="false: don't seek the best sentence of each hit.")] = True
 
 
 class AnswerBody(Body):

@@ -294,7 +294,7 @@ function show(found) {
   const total = first.hits.length;
   $("status").textContent = total
     ? `${many(total, "result")} of ${many(first.candidates, "candidate")}, ${first.reranked} reranked, in ${time(first.milliseconds.total)}` +
-      (first.truncated ? `; ${first.truncated} were longer than the cross-encoder reads` : "")
+      (first.truncated ? `; ${first.truncated} ${first.truncated === 1 ? "was" : "were"} longer than the cross-encoder reads` : "")
     : "No result.";
   $("columns").className = found.length > 1 ? "two" : "";
   $("columns").replaceChildren(...found.map((each, i) => column(each, i, found)));
@@ -376,11 +376,12 @@ function card(hit, result, index, all) {
   item.dataset.rank = hit.stage1_rank ?? hit.rank;
   item.dataset.way = direction(hit);
   const head = el("div", { class: "head" }, el("span", { class: "place", text: hit.rank }), el("h3", { text: titleOf(hit) }), move(hit));
-  item.append(head, node, facts(hit, result, index, all));
+  const row = facts(hit, result, index, all);
+  item.append(head, node, row);
   if (cut) {
     const toggle = el("button", { type: "button", class: "quiet", "aria-expanded": "false", text: "Whole passage", "aria-label": `Whole passage ${hit.rank}` });
     toggle.addEventListener("click", () => open(item, hit, toggle));
-    item.append(toggle);
+    row.append(toggle);
   }
   item.addEventListener("mouseenter", () => light(item, true));
   item.addEventListener("mouseleave", () => light(item, false));
@@ -434,6 +435,8 @@ function passage(hit, whole = false) {
 function facts(hit, result, index, all) {
   const rows = [];
   const fact = (label, value, unit) => rows.push(el("span", {}, `${label} `, el("b", { text: number(value) }), ` ${unit}`));
+  // With a weighted sum, the order isn't the cross-encoder's own.
+  if (hit.rerank_score !== null && Math.abs(hit.score - hit.rerank_score) > 1e-6) fact("both stages", hit.score, result.units.rerank);
   if (hit.rerank_score !== null) fact("cross-encoder", hit.rerank_score, result.units.rerank);
   else if (result.reranked) rows.push(el("span", { text: "not reranked: the time budget ended" }));
   if (hit.stage1_score !== null) fact(STAGES[result.first_stage].toLowerCase(), hit.stage1_score, result.units.stage1);
