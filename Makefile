@@ -40,7 +40,7 @@ types: $(VENV)/.check-ready
 	$(BIN)/mypy
 
 integration: $(VENV)/.check-ready
-	$(BIN)/python -m pytest integration_tests -m "not slow" \
+	$(BIN)/python -m pytest integration_tests tests/encoding/test_families.py -m "not slow" \
 		--numprocesses auto --dist loadfile
 
 slow: $(VENV)/.check-ready

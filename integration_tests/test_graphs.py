@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from bicross import BiEncoder, CrossEncoder
 from bicross.encoding.backends import graphs, parity
 from bicross.encoding.backends.choosing import Choice
+from bicross.encoding.backends.signal_stack import Stack
 from bicross.encoding.checkpoint import read_bi_checkpoint
 from bicross.errors import CheckpointError, ConfigurationError
 from tiny_models import write_bi_encoder, write_cross_encoder
@@ -42,6 +44,21 @@ def test_vectors(tmp_path: Path, backend: str, precision: str) -> None:
         cosines = (found * expected).sum(axis=1) / np.linalg.norm(found, axis=1) / np.linalg.norm(expected, axis=1)
         assert cosines.min() >= parity.LEAST_COSINE[precision]
         assert ours.query_fingerprint == theirs.query_fingerprint
+
+
+def test_closing_in_the_order_of_loading_leaves_no_freed_signal_stack(tmp_path: Path) -> None:
+    current = Stack()
+    ctypes.CDLL(None).sigaltstack(None, ctypes.byref(current))
+    before, seen = current.pointer, []
+    folders = [write_bi_encoder(tmp_path / "a"), write_bi_encoder(tmp_path / "b")]
+    models = [BiEncoder.load(folder, backend="openvino") for folder in folders]
+    for model in models:
+        model.encode_query("the cat")
+    for model in models:
+        model.close()
+        ctypes.CDLL(None).sigaltstack(None, ctypes.byref(current))
+        seen.append(current.pointer)
+    assert seen == [before, before]
 
 
 def test_logits(tmp_path: Path) -> None:

@@ -80,9 +80,9 @@ def test_a_kill_while_the_index_is_built_loses_nothing(tmp_path: Path, victim: s
     while not (pids := children.read_text().split()):
         assert time.monotonic() < deadline
     child = int(pids[0])
-    segments = tmp_path / "default" / "shard"
-    before = {path.name for path in segments.rglob("*")}
-    while {path.name for path in segments.rglob("*")} == before:  # until it has begun to build
+    segments = tmp_path / "default" / "shard" / "segments"
+    before = {path.name for path in segments.iterdir()}
+    while {path.name for path in segments.iterdir()} == before:  # until it has begun to build
         assert time.monotonic() < deadline
         time.sleep(0.02)
     time.sleep(0.3)

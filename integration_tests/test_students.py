@@ -105,4 +105,6 @@ def test_two_processes_learn_what_one_does_with_twice_the_batch(tmp_path: Path) 
         assert done.returncode == 0, done.stderr[-3000:]
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     for name in one:
+        if name.endswith("key.bias"):  # softmax doesn't see it: its gradient is rounding, which AdamW makes a step of
+            continue
         np.testing.assert_allclose(one[name].numpy(), two[name].numpy(), atol=1e-5, err_msg=name)

@@ -74,8 +74,8 @@ def test_what_makes_no_sense_is_refused(bi_folder: Path) -> None:
         bench([])
     with pytest.raises(ConfigurationError, match="rounds must be a positive whole number, got 0"):
         bench(["x"], rounds=0)
-    with pytest.raises(ConfigurationError, match=r"backend='onnx' computes in .*bfloat16"):
-        bench(["x"], bi=str(bi_folder), cross=None, kinds=[("onnx", "bfloat16")], device="cpu")
+    with pytest.raises(ConfigurationError, match=r"backend='torch' computes in .*int8"):
+        bench(["x"], bi=str(bi_folder), cross=None, kinds=[("torch", "int8")], device="cpu")
 
 
 def test_ways_take_turns_after_a_call_that_warms_up() -> None:

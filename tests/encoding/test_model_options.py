@@ -98,7 +98,7 @@ def test_options_that_make_no_sense(folder: Path, options: dict, error: type[Exc
 
 
 def test_a_decoder_keeps_no_keys_and_values(plain: BiEncoder) -> None:
-    model = plain._leases["query"].get().model._model
+    model = plain._leases["query"].get().model._module.model
     ids = torch.tensor([[1, 2, 3]])
     assert model(input_ids=ids, attention_mask=torch.ones_like(ids)).past_key_values is None
 

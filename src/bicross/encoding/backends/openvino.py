@@ -12,6 +12,7 @@ import numpy as np
 
 from bicross.encoding import hardware
 from bicross.encoding.backends.protocol import Tokens
+from bicross.encoding.backends.signal_stack import kept_signal_stack
 from bicross.errors import CheckpointError
 from bicross.types import Floats
 
@@ -63,15 +64,16 @@ class OpenVinoRunner:
             "NUM_STREAMS": "1",
             "INFERENCE_NUM_THREADS": threads,
         }
-        try:
-            core = library.Core()
-            model = core.read_model(path)
-            if precision == "int8":
-                settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = group_size(weight_widths(model))
-            self._compiled = core.compile_model(model, "CPU", settings)
-        except RuntimeError as error:
-            raise CheckpointError(f"OpenVINO can't load {str(path)!r}: {error}. Export it again.") from error
-        self._request = self._compiled.create_infer_request()
+        with kept_signal_stack():
+            try:
+                core = library.Core()
+                model = core.read_model(path)
+                if precision == "int8":
+                    settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = group_size(weight_widths(model))
+                self._compiled = core.compile_model(model, "CPU", settings)
+            except RuntimeError as error:
+                raise CheckpointError(f"OpenVINO can't load {str(path)!r}: {error}. Export it again.") from error
+            self._request = self._compiled.create_infer_request()
         self._inputs = len(self._compiled.inputs)
         self._lock = threading.Lock()
 
