@@ -66,7 +66,7 @@ class Scheduler:
     def __init__(self, batch_tokens: int = CPU_BATCH_TOKENS, deadline: float = 0.0) -> None:
         self.batch_tokens = batch_tokens
         self.deadline = deadline
-        self._answered = 0
+        self._expected = 0
         self._answered_at = -math.inf
         self._lock = threading.Lock()
         self._busy = False
@@ -175,7 +175,8 @@ class Scheduler:
             if not others or not isinstance(error, Exception):
                 raise
             return self._compute([call], compute, width, budget)
-        self._answered, self._answered_at = len(calls), time.monotonic()
+        # The next batch has the first of those who wait now; the others, and those answered now, may join it.
+        self._expected, self._answered_at = max(len(self._short) - 1, 0) + len(calls) - 1, time.monotonic()
         start = len(call.rows)
         for other in others:
             other.results = results[start : start + len(other.rows)]
@@ -185,9 +186,10 @@ class Scheduler:
 
     def _await_more(self) -> None:
         """Callers that ask one query after the other would else fall into two halves that take turns."""
-        started, waiting = time.monotonic(), len(self._short)
-        returning = self._answered - 1 if started - self._answered_at < self.deadline else 0
-        while len(self._short) < waiting + returning and time.monotonic() - started < self.deadline:
+        started = time.monotonic()
+        if started - self._answered_at >= self.deadline:
+            return
+        while len(self._short) < self._expected and time.monotonic() - started < self.deadline:
             time.sleep(_POLL)
 
     def _compute(self, calls: Sequence[_Call], compute: Compute, width: int, budget: int) -> Floats:
