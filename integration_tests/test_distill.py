@@ -17,13 +17,13 @@ from bicross import BiEncoder
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
-    """300 pages of tldr and 80 queries of its train split."""
+    """300 pages of tldr and 80 queries of its train split, one for each page."""
     source, folder = data / "tldr", tmp_path_factory.mktemp("data") / "tldr"
     (folder / "qrels").mkdir(parents=True)
     pages = (source / "corpus.jsonl").read_text(encoding="utf-8").splitlines()[::20][:300]
     ids = {json.loads(page)["_id"] for page in pages}
     rows = [row.split("\t") for row in (source / "qrels" / "train.tsv").read_text(encoding="utf-8").splitlines()[1:]]
-    rows = [row for row in rows if row[1] in ids][:80]
+    rows = list({row[1]: row for row in rows if row[1] in ids}.values())[:80]
     asked = {row[0] for row in rows}
     lines = (source / "queries.jsonl").read_text(encoding="utf-8").splitlines()
     queries = [line for line in lines if json.loads(line)["_id"] in asked]
@@ -37,6 +37,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
 OPTIONS = (
     "--towers",
     "query",
+    "--batch-size",
+    "16",
     "--held-out",
     "10",
     "--gap-queries",
