@@ -95,6 +95,14 @@ def test_from_a_corpus_to_a_measured_student(student, tmp_path: Path) -> None:
     assert (again.after, teacher.asked) == (report.after, asked)
 
 
+def test_a_bar_leaves_standard_output_alone(student, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = replace(SETTINGS, gap_queries=0)
+    distill(toy(), Judge(shared_words), student, out=tmp_path, settings=settings, show_progress=True)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "scoring" in shown.err
+
+
 def test_only_what_changed_is_done_again(student, tmp_path: Path) -> None:
     settings = replace(SETTINGS, gap_queries=0)
     distill(toy(), Judge(shared_words), student, out=tmp_path, settings=settings)

@@ -216,7 +216,7 @@ def _trainer(
     optimizer: torch.optim.Optimizer | None,
     after_epoch: Callable[[Path], bool] | None,
 ) -> Any:
-    from transformers import PrinterCallback, Trainer, TrainerCallback
+    from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback
 
     folder = Path(arguments.output_dir)
 
@@ -245,6 +245,10 @@ def _trainer(
                         shutil.rmtree(path)
             return control
 
+    class Bar(ProgressCallback):
+        def on_log(self, *_: Any, **__: Any) -> None:
+            """Nothing: the logs are kept with the run, and standard output is the caller's."""
+
     arguments.warmup_steps = round(settings.warmup * len(sequence) / (settings.batch_size * arguments.world_size))
     arguments.logging_steps = min(25, epoch_steps)
     trainer = Trainer(
@@ -256,4 +260,7 @@ def _trainer(
         optimizers=(optimizer, None),
     )
     trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(ProgressCallback)
+    if settings.show_progress:
+        trainer.add_callback(Bar())
     return trainer

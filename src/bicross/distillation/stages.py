@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -191,13 +192,15 @@ class Flow:
         settings, lists = self.settings.training, self.run.found(f"sample {number}")["lists"]
         settings = replace(settings, held_out=max(min(settings.held_out, lists // 5), 1))
 
+        shown = sys.stderr.isatty() if self.show is None else self.show
+
         def train() -> dict[str, Any]:
             with VectorCache(self.cache) as cache:
                 report = train_bi_encoder(
                     CandidateLists.read(folder / "lists.parquet"),
                     student,
                     out=folder / "student",
-                    settings=settings,
+                    settings=replace(settings, training=replace(settings.trainer, show_progress=shown)),
                     cache=cache,
                     run_folder=folder / "training",
                 )
@@ -206,6 +209,8 @@ class Flow:
 
         prints = [student.document_fingerprint, student.query_fingerprint]
         recipe = asdict(settings) | {"losses": dict(settings.weights)}
+        for name in ("save_steps", "show_progress"):  # they change no weight
+            recipe["training"].pop(name)
         inputs = {"lists": self.run.hash_of(f"sample {number}"), "student": prints, "settings": recipe}
         place = f"round-{number}"
         return self.run.stage(
