@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -138,7 +138,7 @@ def opened(browser: Any) -> Iterator[Any]:
     """Opens pages, and looks afterwards that none wrote an error on its console or asked another site."""
     contexts, errors = [], []
 
-    def open_page(address: str, **options: Any) -> Any:
+    def open_page(address: str, *, before: Callable[[Any], object] | None = None, **options: Any) -> Any:
         context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
         contexts.append(context)
         page = context.new_page()
@@ -147,6 +147,8 @@ def opened(browser: Any) -> Iterator[Any]:
         host = re.match(r"https?://[^/]+", address)[0]
         page.on("request", lambda asked: None if asked.url.startswith(host) else errors.append(f"asked {asked.url}"))
         page.set_default_timeout(30_000)
+        if before is not None:
+            before(page)
         page.goto(address)
         return page
 
@@ -260,6 +262,32 @@ def test_an_address_holds_the_whole_state(opened: Any, site: str) -> None:
     page.go_back()
     settled(page)
     assert page.input_value("#query") == QUERY
+
+
+def test_what_is_asked_before_the_page_knows_its_collection_is_done_then(opened: Any, own_site: str) -> None:
+    held: list[Any] = []
+    free = False
+
+    def hold(route: Any) -> None:
+        if free:
+            route.continue_()
+        else:
+            held.append(route)
+
+    page = opened(own_site, before=lambda page: page.route("**/api/info", hold))
+    page.fill("#query", QUERY)
+    page.press("#query", "Enter")
+    page.set_input_files("#files", {"name": "a.txt", "mimeType": "text/plain", "buffer": b"a zebra"})
+    page.fill("#query", "typed meanwhile")
+    page.wait_for_timeout(100)
+    free = True
+    assert held
+    for route in held:
+        route.continue_()
+    page.locator("#jobs", has_text="1 new").wait_for()
+    settled(page)
+    assert page.locator(".hits .hit").count() == 5
+    assert page.input_value("#query") == "typed meanwhile"
 
 
 def test_senseless_addresses_do_no_harm(opened: Any, site: str) -> None:

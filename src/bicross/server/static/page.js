@@ -156,7 +156,6 @@ function settle() {
   $("rerank2").checked = state.rerank2;
   $("compare").checked = state.compare;
   $("other").hidden = !state.compare;
-  $("query").value = state.q;
   $("where").textContent = `${many(first.passages, "passage")} in “${first.collection}”`;
   drawFacets(first);
 }
@@ -208,6 +207,7 @@ function filterOf(setup) {
 
 let soon = 0;
 function changed() {
+  if (!info) return; // the start takes the state as it is by then
   settle();
   keep(true);
   clearTimeout(soon);
@@ -233,6 +233,7 @@ function asked() {
 }
 
 async function search() {
+  if (!info) return;
   searching?.abort();
   $("problem").replaceChildren();
   $("answer-text").textContent = "";
@@ -567,6 +568,8 @@ let jobs = [];
 const OPEN = ["waiting", "reading", "indexing"];
 
 async function send(files) {
+  await started;
+  if (!info) return;
   for (const file of files) {
     if (file.size > info.uploads.bytes) {
       sending.set(file.name, { name: file.name, state: "failed", error: `It has ${(file.size / 2 ** 20).toFixed(1)} MiB; a file may have ${info.uploads.bytes / 2 ** 20} MiB.` });
@@ -579,9 +582,9 @@ async function send(files) {
     } catch (error) {
       if (error.cancelled) sending.delete(file.name);
       else sending.set(file.name, { name: file.name, state: "failed", error: error.message });
+      drawJobs();
     }
-    drawJobs();
-    poll();
+    await poll(); // its row becomes the job's without a gap
   }
 }
 
@@ -756,8 +759,8 @@ function listen() {
   document.addEventListener("keydown", keys);
   window.addEventListener("popstate", () => {
     state = read();
-    settle();
-    search();
+    $("query").value = state.q;
+    changed();
   });
   new ResizeObserver(drawLadders).observe($("columns"));
 }
@@ -768,7 +771,6 @@ async function refresh() {
 }
 
 async function start() {
-  state = read();
   if (window.matchMedia("(max-width: 760px)").matches) $("settings").open = false;
   try {
     await refresh();
@@ -782,5 +784,7 @@ async function start() {
   search();
 }
 
+state = read();
+$("query").value = state.q;
 listen();
-start();
+const started = start();
