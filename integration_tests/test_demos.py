@@ -95,6 +95,9 @@ def page(docs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     config.set_option("server.address", "127.0.0.1")
     monkeypatch.setattr(sys, "argv", ["app.py", str(docs)])
 
+    # Streamlit's harness makes the app the main module; processes that other tests spawn would run it again.
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+
     def run(demo: Path) -> AppTest:
         monkeypatch.syspath_prepend(str(demo))
         return AppTest.from_file(str(demo / "app.py"), default_timeout=300).run()
