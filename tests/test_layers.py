@@ -84,6 +84,8 @@ MAY_IMPORT = {
 HEAVY = {
     "torch": {
         "encoding/backends/torch.py",
+        "encoding/backends/torch_heads.py",
+        "encoding/backends/torch_loading.py",
         "encoding/backends/decoder.py",
         "encoding/backends/token_vectors.py",
         "encoding/backends/masked_lm.py",
@@ -98,7 +100,7 @@ HEAVY = {
     "onnx": {"encoding/backends/onnx_export.py"},
     "openvino": {"encoding/backends/openvino.py"},
     "transformers": {
-        "encoding/backends/torch.py",
+        "encoding/backends/torch_loading.py",
         "encoding/backends/quantization.py",
         "encoding/tokenizer_files.py",
         "distillation",

@@ -13,7 +13,9 @@ from bicross import CrossEncoder
 from bicross.encoding import pooling
 from bicross.encoding.backends import numeric
 from bicross.encoding.backends.graph import StaticTower
-from bicross.encoding.backends.torch import TorchTower, _head, activation
+from bicross.encoding.backends.torch import TorchTower
+from bicross.encoding.backends.torch_heads import activation, head_module
+from bicross.encoding.backends.torch_options import TorchOptions
 from bicross.encoding.specs import POOLING_MODES, DenseSpec, NormalizeSpec, StaticSpec, TowerSpec
 from bicross.errors import CheckpointError
 
@@ -41,7 +43,7 @@ def test_dense(tmp_path: Path, width: int, bias: bool, residual: bool) -> None:
     spec = DenseSpec(tmp_path, 6, width, bias, "torch.nn.modules.activation.Tanh", residual)
     vector = RNG.normal(size=(3, 6)).astype(np.float32)
     with torch.inference_mode():
-        expected = _head(NormalizeSpec())(_head(spec)(torch.from_numpy(vector))).numpy()
+        expected = head_module(NormalizeSpec())(head_module(spec)(torch.from_numpy(vector))).numpy()
     np.testing.assert_allclose(numeric.head(NormalizeSpec())(numeric.head(spec)(vector)), expected, atol=1e-6)
 
 
@@ -70,7 +72,7 @@ def test_a_static_table(tmp_path: Path) -> None:
     spec = TowerSpec(StaticSpec(tmp_path), None, (NormalizeSpec(),))
     ids = RNG.integers(0, 9, size=MASK.shape)
     mask = np.vstack([MASK[:2], np.zeros((1, 5), np.int64)])
-    theirs = TorchTower(spec, device="cpu", precision="float32", model_options={})
+    theirs = TorchTower(spec, TorchOptions())
     ours = StaticTower(spec)
     assert ours.dimension == theirs.dimension == 4
     np.testing.assert_allclose(ours.vectors(ids, mask), theirs.vectors(ids, mask), atol=1e-6)

@@ -9,7 +9,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from bicross.encoding.backends.torch import pick_precision
+from bicross.encoding.backends.torch_loading import pick_precision
 from bicross.encoding.batching import pad, plan_batches
 from bicross.types import Floats
 

@@ -103,7 +103,7 @@ def load_late(spec: LateCheckpoint, options: LoadOptions) -> Lease[LateModel]:
     def load() -> LateModel:
         from bicross.encoding.backends.token_vectors import TorchTokenVectors
 
-        model = TorchTokenVectors(spec, **options.for_torch(options.precision))
+        model = TorchTokenVectors(spec, options.for_torch(options.precision))
         readers = {role: _reader(spec, role, model.positions, options.trust_remote_code) for role in _ROLES}
         return LateModel(spec, model, readers["query"], readers["document"], files, options.precision_class)
 

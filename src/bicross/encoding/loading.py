@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from bicross.encoding.backends.choosing import Choice, choose, without_weights
+from bicross.encoding.backends.torch_options import TorchOptions
 from bicross.encoding.hardware import usable_cores
 from bicross.errors import CheckpointError, ClosedError, ConfigurationError, ForkedProcessError
 
@@ -80,14 +81,9 @@ class LoadOptions:
         """What the preferred choice computes in."""
         return self.choices[0].precision
 
-    def for_torch(self, precision: str) -> dict[str, Any]:
+    def for_torch(self, precision: str) -> TorchOptions:
         """What a torch backend is told, besides what to load."""
-        return {
-            "device": self.device,
-            "precision": precision,
-            "model_options": json.loads(self.model_options),
-            "trust_remote_code": self.trust_remote_code,
-        }
+        return TorchOptions(self.device, precision, json.loads(self.model_options), self.trust_remote_code)
 
     @property
     def precision_class(self) -> str:

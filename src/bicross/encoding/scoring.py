@@ -83,7 +83,7 @@ def _load(spec: ScorerSpec, options: LoadOptions, choice: Choice, files: Files) 
     from bicross.encoding.backends.decoder import load_scorer
 
     template = read_template(spec, options.trust_remote_code)
-    scorer = load_scorer(spec, **options.for_torch(choice.precision))
+    scorer = load_scorer(spec, options.for_torch(choice.precision))
     tokenizer = load_tokenizer(spec.encoder, scorer.positions, options.trust_remote_code)
     framing = Framing(tokenizer, template)
     return Classifier(framing, scorer, files, options.precision_class, temperature(spec, template))

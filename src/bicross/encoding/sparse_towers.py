@@ -71,7 +71,7 @@ def load_sparse_tower(spec: SpladeSpec | TokenWeightsSpec, options: LoadOptions)
                     f"{str(spec.folder)!r}. Fetch the model again."
                 )
             return SparseTower(spec, tokenizer, weights, files)
-        model = TorchMaskedLM(spec, **options.for_torch(options.precision))
+        model = TorchMaskedLM(spec, options.for_torch(options.precision))
         tokenizer = load_tokenizer(spec.encoder, model.positions, options.trust_remote_code)
         return SparseTower(spec, tokenizer, model, files)
 

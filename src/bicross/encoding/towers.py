@@ -54,7 +54,7 @@ def _load(spec: TowerSpec, options: LoadOptions, choice: Choice, files: Files) -
         return Tower(spec, graph.tokenizer(spec.encoder), model, files, graph.precision_class)
     from bicross.encoding.backends.torch import TorchTower
 
-    tower = TorchTower(spec, **options.for_torch(choice.precision))
+    tower = TorchTower(spec, options.for_torch(choice.precision))
     if isinstance(spec.encoder, StaticSpec):
         return Tower(spec, load_static_tokenizer(spec.encoder.folder), tower, files, "float")
     tokenizer = load_tokenizer(spec.encoder, tower.positions, options.trust_remote_code)

@@ -133,7 +133,7 @@ def _on_torch(precision: str, device: str) -> tuple[str, tuple[Choice, ...]]:
     if device == "cpu" and precision == "auto" and hardware.cpu_flags():
         settled = "bfloat16" if hardware.has_bfloat16() else "float32"
     elif device != "cpu" or precision == "auto":
-        from bicross.encoding.backends.torch import pick_device, pick_precision
+        from bicross.encoding.backends.torch_loading import pick_device, pick_precision
 
         device = pick_device(device)
         settled = pick_precision(precision, device)

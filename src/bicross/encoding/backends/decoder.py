@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,9 @@ from safetensors import safe_open
 from torch import Tensor
 
 from bicross.encoding.backends.protocol import ClassifierModel, Tokens
-from bicross.encoding.backends.torch import TorchClassifier, TorchModel, load_transformer, max_positions
+from bicross.encoding.backends.torch import TorchClassifier, TorchModel
+from bicross.encoding.backends.torch_loading import load_transformer, max_positions
+from bicross.encoding.backends.torch_options import TorchOptions
 from bicross.encoding.checkpoint import weight_files
 from bicross.encoding.pooling import pool
 from bicross.encoding.specs import AnswerSpec, ScorerSpec, TransformerSpec
@@ -22,9 +23,7 @@ _HEAD, _CLASSES = "lm_head.weight", "score.weight"
 _SCALES = ("logit_scale", "logits_scaling")
 
 
-def load_scorer(
-    spec: ScorerSpec, *, device: str, precision: str, model_options: Mapping[str, Any], trust_remote_code: bool
-) -> ClassifierModel:
+def load_scorer(spec: ScorerSpec, options: TorchOptions) -> ClassifierModel:
     """A model that scores pairs: an encoder with its classifier, or a decoder with the rows of its head that count.
 
     Raises:
@@ -32,13 +31,7 @@ def load_scorer(
     """
     decoder = spec.answer is not None or _CLASSES in _places(spec.encoder)
     kind = TorchDecoder if decoder else TorchClassifier
-    return kind(
-        spec,
-        device=device,
-        precision=precision,
-        model_options=model_options,
-        trust_remote_code=trust_remote_code,
-    )
+    return kind(spec, options)
 
 
 class TorchDecoder(TorchModel):
@@ -48,18 +41,9 @@ class TorchDecoder(TorchModel):
     of a sequence classifier's head all are. The last token is told by the mask, so no padding token is needed.
     """
 
-    def __init__(
-        self,
-        spec: ScorerSpec,
-        *,
-        device: str,
-        precision: str,
-        model_options: Mapping[str, Any],
-        trust_remote_code: bool = False,
-    ) -> None:
-        self.precision = precision
-        options = (device, precision, model_options, trust_remote_code)
-        self._model, self.device = load_transformer(spec.encoder, "AutoModel", *options)
+    def __init__(self, spec: ScorerSpec, options: TorchOptions) -> None:
+        self.precision = options.precision
+        self._model, self.device = load_transformer(spec.encoder, "AutoModel", options)
         config = self._model.config
         self.positions = max_positions(config)
         self._compared = spec.answer is not None and spec.answer.false_id is not None

@@ -21,7 +21,8 @@ from bicross.encoding.backends import graphs, onnx_export, openvino_export
 from bicross.encoding.backends.choosing import Choice
 from bicross.encoding.backends.graphs import Graph
 from bicross.encoding.backends.parity import measure
-from bicross.encoding.backends.torch import load_transformer, max_positions
+from bicross.encoding.backends.torch_loading import load_transformer, max_positions
+from bicross.encoding.backends.torch_options import TorchOptions
 from bicross.encoding.fingerprint import RECORD
 from bicross.encoding.locate import Kind
 from bicross.encoding.specs import TowerSpec, TransformerSpec
@@ -94,8 +95,8 @@ def _write(
     backend.no_padding()
     backend.save(str(work / "tokenizer.json"))
     # Eager attention: the optimisers know its pattern, not that of torch's fused kernel.
-    eager = {"attn_implementation": "eager"}
-    model, _ = load_transformer(encoder, _CLASSES[kind], "cpu", "float32", eager, trust_remote_code)
+    eager = TorchOptions(model_options={"attn_implementation": "eager"}, trust_remote_code=trust_remote_code)
+    model, _ = load_transformer(encoder, _CLASSES[kind], eager)
     record = graphs.new_record(kind, spec, choice, settings) | {
         "positions": max_positions(model.config),
         "made_with": {name: version(name) for name in ("torch", "transformers")},

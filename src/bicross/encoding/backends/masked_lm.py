@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from bicross.encoding.backends.protocol import Tokens
-from bicross.encoding.backends.torch import load_transformer, max_positions
+from bicross.encoding.backends.torch_loading import load_transformer, max_positions
+from bicross.encoding.backends.torch_options import TorchOptions
 from bicross.encoding.specs import SpladeSpec
 from bicross.encoding.static import read_tensors
 from bicross.errors import CheckpointError
@@ -24,20 +23,9 @@ class TorchMaskedLM:
     and 6).
     """
 
-    def __init__(
-        self,
-        spec: SpladeSpec,
-        *,
-        device: str,
-        precision: str,
-        model_options: Mapping[str, Any],
-        trust_remote_code: bool = False,
-    ) -> None:
+    def __init__(self, spec: SpladeSpec, options: TorchOptions) -> None:
         self._spec = spec
-        kind = "AutoModelForMaskedLM"
-        self._model, self.device = load_transformer(
-            spec.encoder, kind, device, precision, model_options, trust_remote_code
-        )
+        self._model, self.device = load_transformer(spec.encoder, "AutoModelForMaskedLM", options)
         self.positions = max_positions(self._model.config)
         self.vocabulary = int(self._model.config.vocab_size)
 

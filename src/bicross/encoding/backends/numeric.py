@@ -112,7 +112,7 @@ def activation(name: str) -> Function:
     known = _NAMED.get(name) or (_CLASSES.get(name.rsplit(".", 1)[-1]) if name.startswith("torch.nn.") else None)
     if known is not None:
         return known
-    from bicross.encoding.backends.torch import activation_function
+    from bicross.encoding.backends.torch_heads import activation_function
 
     return activation_function(name)
 

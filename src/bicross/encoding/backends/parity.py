@@ -14,6 +14,7 @@ from bicross.encoding.backends.graph import GraphClassifier, GraphTower
 from bicross.encoding.backends.graphs import Graph
 from bicross.encoding.backends.protocol import ClassifierModel, TowerModel
 from bicross.encoding.backends.torch import TorchClassifier, TorchTower
+from bicross.encoding.backends.torch_options import TorchOptions
 from bicross.encoding.batching import pad, plan_batches
 from bicross.encoding.locate import Kind
 from bicross.encoding.specs import ScorerSpec, TowerSpec, TransformerSpec
@@ -74,19 +75,15 @@ def measure(kind: Kind, spec: TowerSpec, graph: Graph, trust_remote_code: bool) 
     assert isinstance(encoder, TransformerSpec)
     tokenizer = graph.tokenizer(encoder)
     contents = tokenizer.ids([" ".join(_WORDS[i % len(_WORDS)] for i in range(count)) for count in _LENGTHS])
-    threads = hardware.usable_cores()
+    threads, options = hardware.usable_cores(), TorchOptions(trust_remote_code=trust_remote_code)
     if kind == "bi-encoder":
         rows = [tokenizer.frame_single(ids)[0] for ids in contents]
-        reference = TorchTower(
-            spec, device="cpu", precision="float32", model_options={}, trust_remote_code=trust_remote_code
-        )
+        reference = TorchTower(spec, options)
         expected = _vectors(reference, tokenizer, rows)
         ours = _vectors(GraphTower(spec, graph, threads=threads), tokenizer, rows)
         return Parity({"samples": len(rows), "worst_cosine": _worst_cosine(ours, expected)})
     pairs = [tokenizer.frame_pair(contents[5 + i % 3], ids) for i, ids in enumerate(contents)]
-    classifier = TorchClassifier(
-        ScorerSpec(encoder), device="cpu", precision="float32", model_options={}, trust_remote_code=trust_remote_code
-    )
+    classifier = TorchClassifier(ScorerSpec(encoder), options)
     expected = _logits(classifier, tokenizer, pairs)
     ours = _logits(GraphClassifier(graph, threads=threads), tokenizer, pairs)
     spread = max(float(expected.std()), 1e-2)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
 from bicross.encoding.backends.protocol import Tokens
-from bicross.encoding.backends.torch import TorchModel, dense_head, load_transformer, max_positions
+from bicross.encoding.backends.torch import TorchModel
+from bicross.encoding.backends.torch_heads import dense_head
+from bicross.encoding.backends.torch_loading import load_transformer, max_positions
+from bicross.encoding.backends.torch_options import TorchOptions
 from bicross.encoding.checkpoint import weight_files
 from bicross.encoding.late_checkpoint import LateCheckpoint
 from bicross.errors import CheckpointError
@@ -25,21 +25,12 @@ class TorchTokenVectors(TorchModel):
 
     Args:
         spec: The model.
-        device, precision, model_options, trust_remote_code: As for the other models of this backend.
+        options: How it computes.
     """
 
-    def __init__(
-        self,
-        spec: LateCheckpoint,
-        *,
-        device: str,
-        precision: str,
-        model_options: Mapping[str, Any],
-        trust_remote_code: bool = False,
-    ) -> None:
-        self.precision = precision
-        options = (device, precision, model_options, trust_remote_code)
-        self._model, self.device = load_transformer(spec.encoder, "AutoModel", *options)
+    def __init__(self, spec: LateCheckpoint, options: TorchOptions) -> None:
+        self.precision = options.precision
+        self._model, self.device = load_transformer(spec.encoder, "AutoModel", options)
         self.positions = max_positions(self._model.config)
         self.dimension = int(self._model.config.hidden_size)
         heads: list[nn.Module] = [dense_head(head) for head in spec.heads]
