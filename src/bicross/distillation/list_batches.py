@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from bicross.distillation.lists import CandidateLists, ScoredList
+from bicross.distillation.sampling import stratified
 from bicross.encoding.batching import pad, plan_batches
 from bicross.encoding.prompts import Role
 from bicross.encoding.tokenizer import TextTokenizer
@@ -150,8 +151,7 @@ def draw(row: Row, count: int | None, rng: np.random.Generator) -> Positions:
     positives = rng.permutation(np.flatnonzero(row.labels > 0))[:1].tolist()
     kept = list(dict.fromkeys([*positives, *order[:2].tolist()]))[:count]
     rest = order[~np.isin(order, kept)]
-    parts = np.array_split(rest, count - len(kept)) if count > len(kept) else []
-    return np.sort([*kept, *(int(part[rng.integers(len(part))]) for part in parts)])
+    return np.sort([*kept, *stratified(rest, count - len(kept), rng)])
 
 
 @dataclass(frozen=True)

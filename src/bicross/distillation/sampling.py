@@ -107,7 +107,15 @@ def _chosen(order: npt.NDArray[np.int64], count: int, strategy: str, rng: np.ran
     """Positions of the chosen, best first; ``order`` is sorted by score. **Shape:** (candidates,)."""
     if strategy == "hard" or len(order) <= count:
         return [int(i) for i in order[:count]]
-    return [int(part[rng.integers(len(part))]) for part in np.array_split(order, count)] if count else []
+    return stratified(order, count, rng)
+
+
+def stratified(order: npt.NDArray[np.int64], count: int, rng: np.random.Generator) -> list[int]:
+    """One of each of ``count`` equal parts of an order, in the order; none where none is asked for.
+
+    **Shape** of order: (candidates,), at least ``count`` of them.
+    """
+    return [int(part[rng.integers(len(part))]) for part in np.array_split(order, count)] if count > 0 else []
 
 
 def _part(one: ScoredList, chosen: list[int]) -> ScoredList:

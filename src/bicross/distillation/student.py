@@ -12,10 +12,10 @@ from typing import Any
 from bicross.bi_encoder import BiEncoder
 from bicross.caches import VectorCache
 from bicross.distillation.fitting import claim, training_arguments
-from bicross.distillation.held_out_lists import Figures, split_lists
+from bicross.distillation.held_out_lists import split_lists
 from bicross.distillation.list_batches import Lists, fingerprint
 from bicross.distillation.lists import CandidateLists
-from bicross.distillation.student_session import Session
+from bicross.distillation.student_session import Outcome, Session
 from bicross.distillation.student_settings import StudentSettings
 from bicross.encoding.files import write_json
 from bicross.encoding.saving import push
@@ -24,31 +24,15 @@ from bicross.types import Encoder
 
 
 @dataclass(frozen=True, slots=True)
-class StudentReport:
-    """What a training run came to, on the held-out lists.
+class StudentReport(Outcome):
+    """A trained model's folder, and what its training came to.
 
     Attributes:
         folder: The model's folder.
-        epoch: The epoch that was chosen, counted from 1.
-        before: ``agreement`` with the teacher and ``ndcg`` before training; see `held_out_lists.Figures`.
-        after: The same with the chosen epoch's weights.
-        curve: The same for every epoch.
-        losses: Step, and the mean loss since the one before.
-        scales: The learned scale of every set's teacher. **Unit:** logits for a similarity of 1.
-        lists: Lists that were trained on.
-        held_out: Lists that the epoch was chosen on.
         document_fingerprint: The student's; the same as before where documents were frozen.
     """
 
     folder: Path
-    epoch: int
-    before: Figures
-    after: Figures
-    curve: tuple[Figures, ...]
-    losses: tuple[tuple[int, float], ...]
-    scales: tuple[float, ...]
-    lists: int
-    held_out: int
     document_fingerprint: str
 
     def load(self, **options: Any) -> BiEncoder:
@@ -137,7 +121,7 @@ def train_bi_encoder(
             f"A frozen document tower keeps its fingerprint {student.document_fingerprint[:12]!r}; got {print_[:12]!r} "
             f"in {str(out)!r}. The student's folder was changed during training: train again."
         )
-    return StudentReport(folder=out, document_fingerprint=print_, **asdict(outcome))
+    return StudentReport(**asdict(outcome), folder=out, document_fingerprint=print_)
 
 
 def _jsonable(settings: StudentSettings) -> dict[str, Any]:

@@ -33,7 +33,18 @@ _CURVE = "held-out.json"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What training came to, on the held-out lists; see `StudentReport`."""
+    """What training came to, on the held-out lists.
+
+    Attributes:
+        epoch: The epoch that was chosen, counted from 1.
+        before: ``agreement`` with the teacher and ``ndcg`` before training; see `held_out_lists.Figures`.
+        after: The same with the chosen epoch's weights.
+        curve: The same for every epoch.
+        losses: Step, and the mean loss since the one before.
+        scales: The learned scale of every set's teacher. **Unit:** logits for a similarity of 1.
+        lists: Lists that were trained on.
+        held_out: Lists that the epoch was chosen on.
+    """
 
     epoch: int
     before: Figures
