@@ -34,6 +34,12 @@ CrossOption = Annotated[str, typer.Option("--cross", help="Cross-encoder: a mode
 BudgetOption = Annotated[
     float | None, typer.Option("--budget-ms", help="Rerank as deep as this time allows, in milliseconds.")
 ]
+HostOption = Annotated[str, typer.Option(help="Address; another than this machine's own needs $BICROSS_TOKEN.")]
+PortOption = Annotated[int, typer.Option(min=0, max=65_535, help="Port; 0 for a free one.")]
+AllowedHostOption = Annotated[
+    list[str] | None,
+    typer.Option("--allowed-host", help="A name that clients may reach the server by; may be repeated."),
+]
 CacheOption = Annotated[str, typer.Option("--cache", help="Folder of vectors and scores that are kept.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps …")]
 

@@ -14,8 +14,12 @@ import typer
 from bicross.cli.common import (
     DEFAULT_COLLECTION,
     DEFAULT_STORE,
+    AllowedHostOption,
+    CrossOption,
     DeviceOption,
+    HostOption,
     LanguageOption,
+    PortOption,
     PrecisionOption,
     StoreOption,
     load_bi_encoder,
@@ -47,9 +51,7 @@ def demo(
     bi: Annotated[
         str | None, typer.Option("--bi", help="Bi-encoder. Default: the collection's own, else 'starter'.")
     ] = None,
-    cross: Annotated[
-        str, typer.Option("--cross", help="Cross-encoder: a model, 'starter', 'fast', or 'none'.")
-    ] = "starter",
+    cross: CrossOption = "starter",
     compare: Annotated[
         str | None, typer.Option("--compare", help="A second bi-encoder, to compare side by side, such as a student.")
     ] = None,
@@ -57,14 +59,9 @@ def demo(
         str | None, typer.Option("--compare-cross", help="A second cross-encoder, to compare side by side.")
     ] = None,
     language: LanguageOption = None,
-    host: Annotated[str, typer.Option(help="Address; another than this machine's own needs $BICROSS_TOKEN.")] = (
-        "127.0.0.1"
-    ),
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port; 0 for a free one.")] = 8000,
-    allowed_host: Annotated[
-        list[str] | None,
-        typer.Option("--allowed-host", help="A name that clients may reach the server by; may be repeated."),
-    ] = None,
+    host: HostOption = "127.0.0.1",
+    port: PortOption = 8000,
+    allowed_host: AllowedHostOption = None,
     precision: PrecisionOption = "float32",
     device: DeviceOption = "auto",
 ) -> None:

@@ -7,16 +7,14 @@ from typing import Annotated
 
 import typer
 
-from bicross.cli.common import DEFAULT_CACHE, CacheOption, DeviceOption, JsonOption, PrecisionOption
+from bicross.cli.common import DEFAULT_CACHE, CacheOption, CrossOption, DeviceOption, JsonOption, PrecisionOption
 
 
 def evaluate(
     data: Annotated[str, typer.Argument(metavar="DATA", help="Folder in BEIR's layout, or irds:NAME of ir_datasets.")],
     split: Annotated[str, typer.Option("--split", help="Name of the qrels file.")] = "test",
     bi: Annotated[str, typer.Option("--bi", help="Bi-encoder: a model or 'starter'.")] = "starter",
-    cross: Annotated[
-        str, typer.Option("--cross", help="Cross-encoder: a model, 'starter', 'fast', or 'none'.")
-    ] = "starter",
+    cross: CrossOption = "starter",
     first_stage: Annotated[str, typer.Option("--first-stage", help="dense, bm25 or hybrid.")] = "dense",
     fusion: Annotated[str, typer.Option("--fusion", help="Of hybrid: weighted or rrf.")] = "weighted",
     sparse_weight: Annotated[float, typer.Option("--sparse-weight", help="Of hybrid: share of BM25, 0 to 1.")] = 0.5,

@@ -10,6 +10,7 @@ import typer
 from bicross.cli.common import (
     DEFAULT_CACHE,
     CacheOption,
+    CrossOption,
     DeviceOption,
     JsonOption,
     PrecisionOption,
@@ -52,9 +53,7 @@ def probe(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of what is generated, and of the intervals.")] = 0,
     bi: Annotated[str, typer.Option("--bi", help="Bi-encoder: a model, 'starter', or 'none'.")] = "starter",
-    cross: Annotated[
-        str, typer.Option("--cross", help="Cross-encoder: a model, 'starter', 'fast', or 'none'.")
-    ] = "starter",
+    cross: CrossOption = "starter",
     cache: CacheOption = DEFAULT_CACHE,
     failures: Annotated[int, typer.Option(help="How many failing pairs of each model are shown.")] = 3,
     precision: PrecisionOption = "float32",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bicross.cli.common import DeviceOption, PrecisionOption
+from bicross.cli.common import AllowedHostOption, DeviceOption, HostOption, PortOption, PrecisionOption
 from bicross.errors import ConfigurationError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -18,20 +18,15 @@ def serve(
     cross: Annotated[
         str, typer.Option("--cross", help="Cross-encoder behind /rerank: a model, 'starter', 'fast', or 'none'.")
     ] = "starter",
-    host: Annotated[str, typer.Option(help="Address; another than this machine's own needs $BICROSS_TOKEN.")] = (
-        "127.0.0.1"
-    ),
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port; 0 for a free one.")] = 8000,
+    host: HostOption = "127.0.0.1",
+    port: PortOption = 8000,
     bi_name: Annotated[
         str | None, typer.Option("--bi-name", help="What clients call the bi-encoder. Default: its own name.")
     ] = None,
     cross_name: Annotated[
         str | None, typer.Option("--cross-name", help="What clients call the cross-encoder. Default: its own name.")
     ] = None,
-    allowed_host: Annotated[
-        list[str] | None,
-        typer.Option("--allowed-host", help="A name that clients may reach the server by; may be repeated."),
-    ] = None,
+    allowed_host: AllowedHostOption = None,
     queue: Annotated[int, typer.Option(min=1, help="Requests that may compute or wait; more get 429.")] = 256,
     batch_tokens: Annotated[
         int | None, typer.Option(min=1, help="Most tokens that a model computes at once. Default: by device.")
