@@ -9,7 +9,19 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src"
 
-BASE = {"types", "errors", "arguments", "progress", "pool", "overlap", "lifecycle", "lazy", "retry", "witness"}
+BASE = {
+    "types",
+    "errors",
+    "arguments",
+    "arrays",
+    "progress",
+    "pool",
+    "overlap",
+    "lifecycle",
+    "lazy",
+    "retry",
+    "witness",
+}
 ENCODING = BASE | {"encoding"}
 STORES = BASE | {"stores", "caches"}
 SPARSE = ENCODING | {"sparse"}
@@ -45,6 +57,7 @@ MAY_IMPORT = {
     "types": set(),
     "errors": set(),
     "arguments": BASE,
+    "arrays": BASE,
     "progress": set(),
     "lifecycle": set(),
     "lazy": set(),

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bicross.arguments import check_count
+from bicross.arrays import unit_rows
 from bicross.encoding import projections, towers
 from bicross.encoding.backends.protocol import Model
 from bicross.encoding.checkpoint import read_bi_checkpoint
@@ -332,7 +333,7 @@ class BiEncoder(LoadedModel):
         )
         vectors = self._shortened(vectors, truncate_dim or self.truncate_dim)
         if normalize:
-            vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+            vectors = unit_rows(vectors)
         if single:
             return (vectors[0], truncated[0]) if return_truncation else vectors[0]
         return (vectors, truncated) if return_truncation else vectors
@@ -362,9 +363,7 @@ def similarity(queries: Floats, documents: Floats, name: str) -> Floats:
     [[1.0, 0.0]]
     """
     if name == "cosine":
-        queries, documents = (
-            x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12) for x in (queries, documents)
-        )
+        queries, documents = unit_rows(queries), unit_rows(documents)
     if name in ("cosine", "dot"):
         return queries @ documents.T
     difference = queries[:, None, :] - documents[None, :, :]

@@ -8,6 +8,7 @@ from itertools import islice
 
 import numpy as np
 
+from bicross.arrays import unit_rows
 from bicross.bi_encoder import BiEncoder
 from bicross.errors import DimensionMismatchError
 from bicross.stores import Store
@@ -92,10 +93,7 @@ class Sample:
                 f"The collection holds {self.vectors.shape[1]}-d vectors; this encoder's have {again.shape[1]} "
                 "dimensions. Use the model that filled it."
             )
-        one, other = (
-            rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12) for rows in (again, self.vectors)
-        )
-        return np.asarray((one * other).sum(axis=1), np.float32)
+        return np.asarray((unit_rows(again) * unit_rows(self.vectors)).sum(axis=1), np.float32)
 
 
 def take_sample(store: Store, size: int = SAMPLE) -> Sample:

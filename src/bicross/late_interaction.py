@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, overload
 
-import numpy as np
-
 from bicross.arguments import check_count
+from bicross.arrays import ranked
 from bicross.cross_encoder import Mask, check_pairs
 from bicross.encoding.backends.protocol import Model
 from bicross.encoding.counting import Counts
@@ -176,9 +175,7 @@ class LateInteractionReranker(LoadedModel):
             check_count(top_k, "top_k")
         check_text(query, "query")
         pairs = [(query, text) for text in check_texts(texts)]
-        scores = self.predict(pairs, batch_tokens=batch_tokens, show_progress=show_progress)
-        order = np.argsort(-scores, kind="stable")[:top_k]
-        return [Ranked(int(i), float(scores[i])) for i in order]
+        return ranked(self.predict(pairs, batch_tokens=batch_tokens, show_progress=show_progress), top_k)
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Copy the checkpoint, as it was loaded, into a new or empty folder.

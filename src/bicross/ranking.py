@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from bicross.arrays import unit_rows
 from bicross.types import Floats, Hit
 
 _TOKEN_CHARACTERS = 4
@@ -116,7 +117,7 @@ def marginal_relevance(query: npt.ArrayLike, documents: npt.ArrayLike, top_k: in
     if len(rows) == 0:
         return []
     sought = np.asarray(query, dtype=np.float64)
-    relevance = _unit(rows) @ (sought / max(float(np.linalg.norm(sought)), 1e-12))
+    relevance = unit_rows(rows) @ (sought / max(float(np.linalg.norm(sought)), 1e-12))
     return diverse(relevance, rows, top_k, weight)
 
 
@@ -133,7 +134,7 @@ def diverse(relevance: npt.ArrayLike, documents: npt.ArrayLike, top_k: int, weig
     [0, 2, 1]
     """
     relevance = np.asarray(relevance, dtype=np.float64)
-    rows = _unit(np.asarray(documents, dtype=np.float64))
+    rows = unit_rows(np.asarray(documents, dtype=np.float64))
     if len(rows) == 0:
         return []
     chosen = [int(np.argmax(relevance))]
@@ -144,10 +145,6 @@ def diverse(relevance: npt.ArrayLike, documents: npt.ArrayLike, top_k: int, weig
         chosen.append(int(np.argmax(value)))
         nearest = np.maximum(nearest, rows @ rows[chosen[-1]])
     return chosen
-
-
-def _unit(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
 
 
 def scaled(score: float, distance: str) -> float:

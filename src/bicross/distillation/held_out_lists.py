@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from bicross.arrays import unit_rows
 from bicross.distillation.held_out import ndcg_at_10
 from bicross.distillation.list_batches import ListCollator, Lists, Positions, Row
 from bicross.distillation.list_student import ListStudent
@@ -96,9 +97,7 @@ class HeldOut:
             documents = np.asarray(frozen[places], dtype=np.float32)
         student.train(was_training)
         if student.cosine:
-            queries, documents = (
-                one / np.maximum(np.linalg.norm(one, axis=1, keepdims=True), 1e-12) for one in (queries, documents)
-            )
+            queries, documents = unit_rows(queries), unit_rows(documents)
         figures: dict[str, Figures] = {}
         for source in sorted({row.source for row in self.rows}):
             chosen = [i for i, row in enumerate(self.rows) if row.source == source]

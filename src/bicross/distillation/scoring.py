@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from bicross.arrays import unit_rows
 from bicross.caches import ScoreCache, VectorCache, check_kept
 from bicross.cross_encoder import raw_fingerprint
 from bicross.distillation.lists import CandidateLists
 from bicross.errors import ConfigurationError, InputError
-from bicross.evaluation.counted import CountedEncoder, CountedScorer, query_fingerprint, unit_rows
+from bicross.evaluation.counted import CountedEncoder, CountedScorer, query_fingerprint
 from bicross.progress import progress
 from bicross.types import Encoder, Floats, Scorer
 

@@ -9,6 +9,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from bicross.arrays import unit_rows
 from bicross.errors import CheckpointError, ConfigurationError
 from bicross.types import Floats
 
@@ -33,8 +34,7 @@ def project(vectors: Floats, path: Path, dimension: int) -> Floats:
     width = vectors.shape[1]
     for matrix in chain(path, width)[: dimensions(path, width).index(check_dimension(path, width, dimension))]:
         vectors = vectors @ matrix
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.maximum(norms, np.float32(1e-12)), dtype=np.float32)
+    return np.asarray(unit_rows(vectors), dtype=np.float32)
 
 
 def check_dimension(path: Path, width: int, dimension: int) -> int:

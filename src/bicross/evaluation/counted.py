@@ -68,8 +68,3 @@ class CountedScorer(Counted):
 def query_fingerprint(encoder: Encoder) -> str:
     """What a query's vector depends on; an encoder that tells documents' alone has one made from that."""
     return str(getattr(encoder, "query_fingerprint", f"{encoder.document_fingerprint} query"))
-
-
-def unit_rows(vectors: Floats) -> Floats:
-    """Vectors of length 1. **Shape:** (n, dimension) → the same."""
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), dtype=np.float32)

@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bicross.arguments import check_count, check_share
+from bicross.arrays import unit_rows
 from bicross.caches import ScoreCache, VectorCache, check_kept
 from bicross.cross_encoder import raw_fingerprint
 from bicross.errors import ConfigurationError, InputError
-from bicross.evaluation.counted import CountedEncoder, CountedScorer, query_fingerprint, unit_rows
+from bicross.evaluation.counted import CountedEncoder, CountedScorer, query_fingerprint
 from bicross.evaluation.datasets import Dataset
 from bicross.evaluation.lexical import fused_candidates, sparse_candidates
 from bicross.first_stage import check_kind

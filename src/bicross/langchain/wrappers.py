@@ -10,6 +10,7 @@ from langchain_core.cross_encoders import BaseCrossEncoder
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.embeddings import Embeddings
 
+from bicross.arrays import ranked
 from bicross.errors import InputError
 from bicross.langchain.embeddings import BicrossEmbeddings
 from bicross.types import Encoder, Floats, Ranked
@@ -103,8 +104,7 @@ class RerankerScorer:
 
     def rank(self, query: str, texts: Sequence[str], /) -> list[Ranked]:
         """Score and sort texts, best first."""
-        scores = self.predict([(query, text) for text in texts])
-        return [Ranked(int(i), float(scores[i])) for i in np.argsort(-scores, kind="stable")]
+        return ranked(self.predict([(query, text) for text in texts]))
 
 
 def _matrix(rows: Any) -> Floats:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bicross.arguments import check_count
+from bicross.arrays import unit_rows
 from bicross.encoding.fingerprint import digest
 from bicross.encoding.prompts import Role
 from bicross.encoding.tokenizer import check_text, check_texts
@@ -229,7 +230,7 @@ class RemoteBiEncoder(RemoteModel):
                 raise ConfigurationError(f"truncate_dim must be at most {vectors.shape[1]}, got {truncate_dim}.")
             vectors = np.ascontiguousarray(vectors[:, :truncate_dim])
         if normalize:
-            vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+            vectors = unit_rows(vectors)
         found = vectors[0] if single else vectors
         return (found, np.zeros(found.shape[:-1], np.bool_)) if return_truncation else found
 

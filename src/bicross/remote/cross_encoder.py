@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from bicross.arguments import check_count
+from bicross.arrays import ranked
 from bicross.cross_encoder import check_pairs
 from bicross.encoding.fingerprint import digest
 from bicross.encoding.tokenizer import check_text, check_texts
@@ -122,8 +123,7 @@ class RemoteCrossEncoder(RemoteModel):
         """
         check_text(query, "query")
         scores = self.predict([(query, text) for text in check_texts(texts)])
-        order = np.argsort(-scores, kind="stable")[: None if top_k is None else check_count(top_k, "top_k")]
-        return [Ranked(int(i), float(scores[i])) for i in order]
+        return ranked(scores, None if top_k is None else check_count(top_k, "top_k"))
 
     def _ask(self, request: tuple[str, list[str]]) -> Floats:
         """One request. **Shape:** (len(texts),)."""

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from starlette.requests import Request
 from starlette.responses import Response
 
+from bicross.arrays import ranked
 from bicross.bi_encoder import BiEncoder
 from bicross.cross_encoder import CrossEncoder
 from bicross.encoding.backends.numeric import activate
@@ -131,8 +132,7 @@ class ModelAPI:
         self.metrics.texts.labels("rerank").inc(len(pairs))
         self.metrics.truncated.labels("rerank").inc(cut)
         results: list[dict[str, Any]] = [
-            {"index": int(i), "relevance_score": float(scores[i])}
-            for i in np.argsort(-scores, kind="stable")[: asked.top_n]
+            {"index": item.index, "relevance_score": item.score} for item in ranked(scores, asked.top_n)
         ]
         if asked.return_documents:
             results = [result | {"document": {"text": texts[result["index"]]}} for result in results]
