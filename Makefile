@@ -42,6 +42,7 @@ types: $(VENV)/.check-ready
 integration: $(VENV)/.check-ready
 	$(BIN)/python -m pytest integration_tests tests/encoding/test_families.py -m "not slow" \
 		--numprocesses auto --dist loadfile
+	PYTHONPATH=$(VENV)/quantization $(BIN)/python -m pytest tests/encoding/test_model_options.py
 
 slow: $(VENV)/.check-ready
 	$(BIN)/python -m pytest tests integration_tests -m slow
@@ -68,4 +69,6 @@ $(VENV)/.check-ready: $(VENV)/.test-ready
 	$(PIP) ruff mypy build langchain-tests langchain-classic langchain-qdrant pytest-asyncio \
 		qdrant-haystack sentence-transformers-haystack bm25s onnxruntime onnx openvino openai \
 		streamlit langchain-openai playwright axe-playwright-python
+	@# Apart: transformers imports torchao wherever it is installed, and that writes warnings of its own.
+	$(PIP) --no-deps --upgrade --target $(VENV)/quantization bitsandbytes torchao
 	touch $@
