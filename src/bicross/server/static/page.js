@@ -577,11 +577,12 @@ async function send(files) {
       continue;
     }
     try {
-      await sent(file);
+      const entry = await sent(file);
+      // Breaking it off wouldn't do: what has arrived by then is indexed all the same.
+      if (entry.unwanted) await cancel(entry.arrived);
       sending.delete(file.name);
     } catch (error) {
-      if (error.cancelled) sending.delete(file.name);
-      else sending.set(file.name, { name: file.name, state: "failed", error: error.message });
+      sending.set(file.name, { name: file.name, state: "failed", error: error.message });
       drawJobs();
     }
     await poll(); // its row becomes the job's without a gap
@@ -592,7 +593,7 @@ function sent(file) {
   // fetch doesn't tell how much has been sent.
   return new Promise((done, failed) => {
     const request = new XMLHttpRequest();
-    const entry = { name: file.name, state: "sending", done: 0, total: file.size, cancel: () => request.abort() };
+    const entry = { name: file.name, state: "sending", done: 0, total: file.size };
     sending.set(file.name, entry);
     drawJobs();
     request.open("POST", `/api/index?name=${encodeURIComponent(file.name)}`);
@@ -603,7 +604,10 @@ function sent(file) {
       drawJobs();
     };
     request.onload = () => {
-      if (request.status === 202) return done();
+      if (request.status === 202) {
+        entry.arrived = JSON.parse(request.responseText);
+        return done(entry);
+      }
       let message = `The server answered ${request.status}.`;
       try {
         message = JSON.parse(request.responseText).error.message;
@@ -613,7 +617,6 @@ function sent(file) {
       return failed(new Failure(request.status, message));
     };
     request.onerror = () => failed(new Failure(0, "The file can't be sent. Can it be read, and is the server running?"));
-    request.onabort = () => failed(Object.assign(new Error("cancelled"), { cancelled: true }));
     request.send(file);
   });
 }
@@ -676,6 +679,7 @@ function fillJob(row, job) {
 
 function said(job) {
   if (job.state === "failed") return job.error;
+  if (job.unwanted) return "Will be cancelled as soon as it has arrived.";
   if (job.state === "sending") return `Sending: ${Math.round((100 * job.done) / (job.total || 1))} %`;
   if (job.state === "cancelled") return "Cancelled. What was written stays.";
   if (job.state === "waiting") return "Waits for its turn.";
@@ -688,9 +692,12 @@ function said(job) {
 }
 
 async function cancel(job) {
-  if (job.cancel) return job.cancel();
+  if (job.state === "sending" && !job.arrived) {
+    job.unwanted = true;
+    return drawJobs();
+  }
   try {
-    await json(`/api/index/${job.id}`, { method: "DELETE" });
+    await json(`/api/index/${(job.arrived ?? job).id}`, { method: "DELETE" });
   } catch (error) {
     $("status").textContent = error.message;
   }
