@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from bicross.arguments import check_count
 from bicross.benchmarking.environment import machine
 from bicross.benchmarking.interleaving import Timed, interleave
 from bicross.benchmarking.kinds import REFERENCE, Beside, automatic_kinds, installed_kinds, settled_device
@@ -18,7 +19,7 @@ from bicross.benchmarking.report import BenchReport, Row, advise, check_auto
 from bicross.bi_encoder import BiEncoder
 from bicross.cross_encoder import CrossEncoder
 from bicross.encoding.backends.choosing import Choice, installed
-from bicross.errors import CheckpointError, ConfigurationError, InputError, MissingExtraError
+from bicross.errors import CheckpointError, InputError, MissingExtraError
 from bicross.stores import QdrantStore
 from bicross.types import Floats, Passage
 
@@ -65,8 +66,7 @@ def bench(
     if not texts:
         raise InputError("A benchmark needs at least one text, got none.")
     for name, value in (("rounds", rounds), ("pairs", pairs)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ConfigurationError(f"{name} must be a positive whole number, got {value!r}.")
+        check_count(value, name)
     before = machine()
     device = settled_device(device)
     chosen = installed_kinds(device) if kinds is None else [Choice(*kind) for kind in kinds]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bicross.remote import RemoteBiEncoder, RemoteCrossEncoder
     from bicross.retriever import TwoStageRetriever
     from bicross.stores import CollectionInfo, QdrantStore
-    from bicross.types import SparseEncoder
+    from bicross.types import Encoder, Scorer, SparseEncoder
 
 StoreOption = Annotated[str, typer.Option("--store", help="Folder of an embedded store, or URL of a Qdrant server.")]
 CollectionOption = Annotated[str, typer.Option("--collection", help="Name of the collection.")]
@@ -201,6 +201,14 @@ def load_models(
         None if cross == "none" else loading.load_cross_encoder(cross, precision=precision, device=device),
         load_sparse_encoder(info, first_stage, language, sparse),
     )
+
+
+def warm_up(bi_encoder: Encoder | None, cross_encoder: Scorer | None) -> None:
+    """Call models once, before anyone waits: the first call takes much longer than any other."""
+    if bi_encoder is not None:
+        bi_encoder.encode_query("warm up")
+    if cross_encoder is not None:
+        cross_encoder.predict([("warm", "up")])
 
 
 def show_warnings_plainly() -> None:

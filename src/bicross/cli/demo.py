@@ -25,6 +25,7 @@ from bicross.cli.common import (
     load_bi_encoder,
     load_sparse_encoder,
     open_store,
+    warm_up,
 )
 from bicross.errors import CollectionNotFoundError, MissingExtraError, ReadError
 
@@ -79,7 +80,7 @@ def demo(
     except ImportError as error:
         raise MissingExtraError('The page needs starlette, uvicorn and more: pip install "bicross[demo]"') from error
     from bicross.remote.loading import load_cross_encoder
-    from bicross.server.settings import LOOPBACK_HOSTS, is_loopback, read_token
+    from bicross.server.settings import allowed_hosts, read_token
 
     if folder is not None and not folder.exists():
         raise ReadError(f"{str(folder)!r} doesn't exist. Check its spelling.")
@@ -102,8 +103,8 @@ def demo(
             other = load_cross_encoder(compare_cross, precision=precision, device=device) if compare_cross else scorer
             where = stack.enter_context(open_store(store, _collection_of(name, encoder, second)))
             setups.append(_second(setups[0], second, other, where, folder, sparse))
-        for setup in setups:  # the first call of a model takes much longer than any other
-            _warm_up(setup)
+        for setup in setups:
+            warm_up(setup.bi_encoder, setup.cross_encoder)
         jobs = Jobs(setups)
         if folder is not None:
             from bicross import readers
@@ -114,7 +115,7 @@ def demo(
             jobs=jobs,
             chat=chat,
             token=token,
-            allowed_hosts=(*LOOPBACK_HOSTS, *(allowed_host or ())) if allowed_host or is_loopback(host) else ("*",),
+            allowed_hosts=allowed_hosts(host, allowed_host),
         )
         serve(app, host, port)
 
@@ -160,9 +161,3 @@ def _second(
 def _name(encoder: BiEncoder | RemoteBiEncoder, scorer: CrossEncoder | RemoteCrossEncoder | None) -> str:
     names = [Path(model.name).name for model in (encoder, scorer) if model is not None]
     return " + ".join(dict.fromkeys(names))
-
-
-def _warm_up(setup: Setup) -> None:
-    setup.bi_encoder.encode_query("warm up")
-    if setup.cross_encoder is not None:
-        setup.cross_encoder.predict([("warm", "up")])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bicross.cli.common import AllowedHostOption, DeviceOption, HostOption, PortOption, PrecisionOption
+from bicross.cli.common import AllowedHostOption, DeviceOption, HostOption, PortOption, PrecisionOption, warm_up
 from bicross.errors import ConfigurationError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def serve(
         from bicross.server.running import serve as run
     except ImportError as error:
         raise MissingExtraError('Serving needs starlette, uvicorn and more: pip install "bicross[serve]"') from error
-    from bicross.server.settings import LOOPBACK_HOSTS, Limits, is_loopback, read_token
+    from bicross.server.settings import Limits, allowed_hosts, read_token
 
     if bi == "none" and cross == "none":
         raise ConfigurationError("serve needs a model, got --bi none and --cross none.")
@@ -55,18 +55,13 @@ def serve(
     names: dict[Kind, str | None] = {"embedding": bi_name, "rerank": cross_name}
     encoder = None if bi == "none" else loading.load_bi_encoder(bi, precision=precision, device=device)
     scorer = None if cross == "none" else loading.load_cross_encoder(cross, precision=precision, device=device)
-    # The first call of a model takes much longer than any other: before anyone waits for it.
-    if encoder is not None:
-        encoder.encode_query("warm up")
-    if scorer is not None:
-        scorer.predict([("warm", "up")])
-    # They aren't closed at the end: the process ends, and it still has to take a signal after that.
+    warm_up(encoder, scorer)
     app = create_app(
         encoder,
         scorer,
         names={kind: name for kind, name in names.items() if name},
         limits=Limits(queue=queue, batch_tokens=batch_tokens),
         token=token,
-        allowed_hosts=(*LOOPBACK_HOSTS, *(allowed_host or ())) if allowed_host or is_loopback(host) else ("*",),
+        allowed_hosts=allowed_hosts(host, allowed_host),
     )
     run(app, host, port)

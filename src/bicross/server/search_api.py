@@ -156,8 +156,8 @@ def _setup_answer(setup: Setup) -> SetupAnswer:
     return SetupAnswer.model_validate(
         {
             "name": setup.name,
-            "bi_encoder": setup.described(setup.bi_encoder),
-            "cross_encoder": setup.described(setup.cross_encoder) if setup.cross_encoder else None,
+            "bi_encoder": _described(setup.bi_encoder),
+            "cross_encoder": _described(setup.cross_encoder) if setup.cross_encoder else None,
             "collection": setup.store.collection,
             "passages": setup.store.count(),
             "units": setup.units,
@@ -171,3 +171,8 @@ def _setup_answer(setup: Setup) -> SetupAnswer:
             "facets_complete": facets.complete,
         }
     )
+
+
+def _described(model: Any) -> str:
+    """What a model is called: its name, else its class."""
+    return str(getattr(model, "name", None) or type(model).__name__)

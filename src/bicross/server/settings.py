@@ -77,6 +77,13 @@ def check_hosts(hosts: Sequence[str]) -> list[str]:
     return list(hosts)
 
 
+def allowed_hosts(host: str, named: Sequence[str] | None) -> tuple[str, ...]:
+    """The names that clients may reach a server by: this machine's own and the named ones; all, where none is named
+    and it listens on an address that other machines reach.
+    """
+    return (*LOOPBACK_HOSTS, *(named or ())) if named or is_loopback(host) else ("*",)
+
+
 def read_token(host: str, environment: Mapping[str, str] | None = None) -> str | None:
     """The token that clients must send, from the environment; None where anyone on this machine may ask.
 

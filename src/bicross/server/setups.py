@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
 
 from bicross.errors import ConfigurationError
 from bicross.retriever import TwoStageRetriever
@@ -54,9 +53,8 @@ class Setup:
     def first_stages(self) -> tuple[list[str], dict[str, str]]:
         """Those that can be used, the best one first, and why the others can't."""
         header = self.store.header()
-        if header is not None and header.sparse is None:
-            return ["dense"], {"bm25": _NO_SPARSE, "hybrid": _NO_SPARSE}
-        if header is None and self.sparse_encoder is None:
+        has_sparse = self.sparse_encoder is not None if header is None else header.sparse is not None
+        if not has_sparse:
             return ["dense"], {"bm25": _NO_SPARSE, "hybrid": _NO_SPARSE}
         return ["hybrid", "dense", "bm25"], {}
 
@@ -94,10 +92,6 @@ class Setup:
             if self._facets is None or self._facets[0] != count:
                 self._facets = count, self.store.facets()
             return self._facets[1]
-
-    def described(self, model: Any) -> str:
-        """What a model is called in messages: its name, else its class."""
-        return str(getattr(model, "name", None) or type(model).__name__)
 
 
 def chosen(setups: list[Setup], name: str | None) -> Setup:
