@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 from bicross.benchmarking import machine
 
-__all__ = ["data_folder", "machine", "write_report"]
+__all__ = ["data_folder", "instruction_class", "machine", "write_report"]
+
+_CLASSES = ("amx_bf16", "avx512_bf16", "avx512_vnni", "avx_vnni", "avx512f", "avx2", "asimddp", "asimd")
 
 
 def data_folder() -> Path:
@@ -17,8 +20,16 @@ def data_folder() -> Path:
     return Path(os.environ.get("BICROSS_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 
 
+def instruction_class() -> str:
+    """The instruction set that decides over the speed here: figures of two of them are never mixed."""
+    there = machine()["instruction_sets"]
+    return next((name for name in _CLASSES if name in there), "generic")
+
+
 def write_report(report: dict[str, Any], out: Path | None) -> None:
-    """Write a report as JSON, where a file was named for it."""
+    """Write a report as JSON, where a place was named for it: a file, or a folder for one of each instruction set."""
+    if out is not None and out.is_dir():
+        out /= f"{Path(sys.argv[0]).stem}-{instruction_class()}.json"
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from bicross import Passage, QdrantStore
-from bicross.stores.schema import stamp_of
+from bicross.stores.stamps import stamp_of
 
 KILLS = 20
 COUNT = 20_000

@@ -21,6 +21,7 @@ BASE = {
     "lazy",
     "retry",
     "witness",
+    "uuids",
 }
 ENCODING = BASE | {"encoding"}
 STORES = BASE | {"stores", "caches"}
@@ -39,6 +40,7 @@ RETRIEVER = (
         "sparse_leg",
         "sparse_sync",
         "indexing",
+        "resync",
         "retriever",
         "remote",
         "checking",
@@ -54,7 +56,8 @@ SERVER = RETRIEVER | READERS | {"grounding", "explaining", "server"}
 EVERYTHING = BENCHMARKING | DISTILLATION | SERVER | {"cli"}
 
 MAY_IMPORT = {
-    "types": set(),
+    "types": {"uuids"},
+    "uuids": set(),
     "errors": set(),
     "arguments": BASE,
     "arrays": BASE,
@@ -81,6 +84,7 @@ MAY_IMPORT = {
     "remote": MODELS | {"remote"},
     "second_stage": MODELS | {"ranking", "caches"},
     "indexing": RETRIEVER,
+    "resync": BASE | STORES,
     "checking": RETRIEVER,
     "adopting": RETRIEVER,
     "retriever": RETRIEVER,

@@ -12,7 +12,7 @@ from bicross.arrays import unit_rows
 from bicross.bi_encoder import BiEncoder
 from bicross.errors import DimensionMismatchError
 from bicross.stores import Store
-from bicross.stores.schema import stamp_of
+from bicross.stores.stamps import stamp_of
 from bicross.types import Encoder, Floats, Passage
 
 SAMPLE = 32

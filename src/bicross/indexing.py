@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
@@ -16,9 +16,10 @@ from bicross.errors import BicrossWarning, ConfigurationError, InputTypeError, T
 from bicross.overlap import behind
 from bicross.progress import Advance, Told, progress
 from bicross.stores import Store
-from bicross.stores.batches import JSON_BYTES_PER_NUMBER, size_of
+from bicross.stores.batches import JSON_BYTES_PER_NUMBER, MAX_BYTES, size_of
 from bicross.stores.inputs import check_passages
-from bicross.stores.schema import Stamp, payload_of, stamp_in
+from bicross.stores.schema import payload_of
+from bicross.stores.stamps import Stamp, stamp_and_length
 from bicross.types import Encoder, Floats, IndexReport, Passage, SparseVector, derive_id
 
 T = TypeVar("T")
@@ -29,7 +30,10 @@ _ACKNOWLEDGED = 512
 _FOLLOWED = 64
 """The same where a caller follows the progress, and may end it: a step of what takes a second."""
 _COMPARED = 4_096
+_DERIVED_LENGTH = len(derive_id(None, ""))
 _ROOM_FOR_A_VECTOR = 4_096 * JSON_BYTES_PER_NUMBER
+_SURELY_FITS = MAX_BYTES // 100
+"""Characters of a passage whose size need not be looked at: JSON takes 12 bytes for one at most, and has meta twice."""
 
 
 @dataclass
@@ -53,6 +57,10 @@ class Plan:
     surplus: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     taken: Counter[str] = field(default_factory=Counter)
+
+    def is_empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self.new or self.changed or self.moved or self.surplus or self.missing)
 
 
 @dataclass(frozen=True)
@@ -233,17 +241,21 @@ def _stamp(passage: Passage, sync: str | None, position: int) -> Stamp:
     Raises:
         InputError: It can't; names its position.
     """
-    payload = payload_of(passage, sync, where=f"passages[{position}]")
-    size_of(payload, _ROOM_FOR_A_VECTOR, position, passage.id)
-    return stamp_in(payload)
+    where = f"passages[{position}]"
+    stamp, length = stamp_and_length(passage, sync, where)
+    if length > _SURELY_FITS:
+        size_of(payload_of(passage, sync, where=where), _ROOM_FOR_A_VECTOR, position, passage.id)
+    return stamp
 
 
 def _owned(passage: Passage, source: str) -> Passage:
     """The passage with the sync as its source, where it names none; an id made from its source follows."""
     if passage.source is not None:
         return passage
-    derived = passage.id == derive_id(None, passage.text)
-    return replace(passage, source=source, id=derive_id(source, passage.text) if derived else passage.id)
+    id, text = passage.id, passage.text
+    if isinstance(id, str) and len(id) == _DERIVED_LENGTH and id == derive_id(None, text):
+        id = derive_id(source, text)
+    return Passage(text, id, passage.title, passage.meta, source)
 
 
 def _parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

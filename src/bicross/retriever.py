@@ -17,6 +17,7 @@ from bicross.errors import ConfigurationError, InputError
 from bicross.first_stage import FirstStage
 from bicross.indexing import Incoming, Plan, carry_out, compare, prepare, prepare_added
 from bicross.progress import Told, announce
+from bicross.resync import digest_of, recall, remember
 from bicross.second_stage import Reranked, SecondStage, span
 from bicross.sparse_sync import warn_of_missing
 from bicross.stores import Store
@@ -27,6 +28,8 @@ Filter = Mapping[str, Any]
 
 _ANNOUNCED = 20_000
 """Passages that aren't in the approximate index yet, above which building it takes seconds."""
+_WORTH_A_LOOK = 100
+"""A run that encoded one passage in so many has time to see whether all of them are there now."""
 
 
 class TwoStageRetriever:
@@ -131,18 +134,57 @@ class TwoStageRetriever:
             raise ConfigurationError("reweight is for first_stage='bm25' or 'hybrid'; got 'dense'. Leave it out.")
         if not isinstance(source, str) or not source:
             raise ConfigurationError(f"source must be a name, got {source!r}.")
-        incoming = prepare(passages, source, delete_missing=delete_missing, force=force)
-        if recreate:
-            self._drop(incoming.passages, source, force)
-        if incoming.passages or self.store.info() is not None:
-            self.first_stage.bind()
-        plan = compare(self.store, incoming, source, delete_missing=delete_missing)
-        report = self._carry_out(incoming, plan, source, show_progress, reweight)
+        unusual = recreate or reweight or force
+        digest = None if unusual else digest_of(passages, source, delete_missing=delete_missing)
+        report = self._as_before(source, digest)
+        if report is None:
+            incoming = prepare(passages, source, delete_missing=delete_missing, force=force)
+            if recreate:
+                self._drop(incoming.passages, source, force)
+            report = self._sync(incoming, source, digest, delete_missing, show_progress, reweight)
         if optimize and (info := self.store.info()) is not None:
             if info.count - info.indexed_vectors_count > _ANNOUNCED:
                 announce(f"building the index over {info.count} passages; searches wait", show_progress)
             self.store.optimize()
-        return replace(report, skipped=incoming.blank + incoming.unread, duplicates=incoming.duplicates)
+        return report
+
+    def _as_before(self, source: str, digest: str | None) -> IndexReport | None:
+        """The report of a sync of what was synced last, into a collection that nobody has written to since."""
+        if digest is None or not self._dense_alone():
+            return None
+        self.first_stage.bind()
+        return recall(self.store, source, digest)
+
+    def _dense_alone(self) -> bool:
+        """Whether there is a collection, and no sparse vector to look after."""
+        header = self.store.header()
+        return header is not None and header.sparse is None and self.first_stage.sparse is None
+
+    def _sync(
+        self,
+        incoming: Incoming,
+        source: str,
+        digest: str | None,
+        delete_missing: bool,
+        show_progress: bool | Told | None,
+        reweight: bool,
+    ) -> IndexReport:
+        """Compare a source with the collection, and do what differs."""
+        store = self.store
+        if incoming.passages or store.info() is not None:
+            self.first_stage.bind()
+        writes = store.writes()
+        plan = compare(store, incoming, source, delete_missing=delete_missing)
+        report = self._carry_out(incoming, plan, source, show_progress, reweight)
+        report = replace(report, skipped=incoming.blank + incoming.unread, duplicates=incoming.duplicates)
+        if digest is None or writes is None or not self._dense_alone():
+            return report
+        if report.encoded >= len(incoming.passages) / _WORTH_A_LOOK:
+            writes = store.writes() or 0
+            plan = compare(store, incoming, source, delete_missing=delete_missing)
+        if plan.is_empty():
+            remember(store, source, digest, report, len(incoming.passages), writes)
+        return report
 
     def add(self, passages: Sequence[Passage], *, show_progress: bool | None = None) -> IndexReport:
         """Write passages that belong to no sync; those with a known id replace the stored ones.

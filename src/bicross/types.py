@@ -11,6 +11,8 @@ from typing import Any, Literal, Protocol, overload, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from bicross.uuids import uuid5
+
 Floats = npt.NDArray[np.float32]
 """A float32 array. Every place that uses it gives its shape."""
 
@@ -30,8 +32,10 @@ def derive_id(source: str | None, text: str) -> str:
     True
     """
     # A lone surrogate can't be UTF-8; the id must exist all the same, so that the encoder can name the passage.
-    name = f"{source or ''}\x00{text}".encode("utf-8", "surrogatepass")
-    return str(uuid.uuid5(_PASSAGE_NAMESPACE, name.decode("utf-8", "backslashreplace")))
+    name = f"{source or ''}\x00{text}"
+    if not name.isascii():
+        name = name.encode("utf-8", "surrogatepass").decode("utf-8", "backslashreplace")
+    return uuid5(_PASSAGE_NAMESPACE, name)
 
 
 @dataclass(frozen=True, slots=True)

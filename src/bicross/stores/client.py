@@ -293,6 +293,15 @@ class ClientTransport:
         filter: models.Filter | None = unless_sparse(found, self._slot(), dialect) if without_sparse else found
         return filter
 
+    def writes(self) -> None:
+        return None
+
+    def noted(self, name: str) -> str | None:  # noqa: ARG002
+        return None
+
+    def note(self, name: str, value: str, writes: int) -> None:
+        pass
+
     def optimize(self) -> bool:
         return False
 

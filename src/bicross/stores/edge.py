@@ -17,7 +17,7 @@ import qdrant_edge as edge
 
 from bicross.errors import ClosedError
 from bicross.stores.conditions import Node
-from bicross.stores.edge_classes import EdgeDialect, condition_of, row_of, selection, wire_sparse
+from bicross.stores.edge_classes import EdgeDialect, condition_of, row_of, rows_of, selection, wire_sparse
 from bicross.stores.folder import SIDECAR
 from bicross.stores.inputs import COLLECTION_NAME
 from bicross.stores.layouts import NATIVE, Layout
@@ -161,7 +161,7 @@ class EdgeTransport:
         wanted = [SPARSE if vectors == "sparse" else ""] if vectors else False
         with self._reading() as shard:
             records = shard.retrieve(list(ids), selection(fields), wanted)
-        return [row_of(record) for record in records]
+        return [row_of(record) for record in records] if vectors else rows_of(records)
 
     def scroll(
         self, node: Node | None, fields: Sequence[str] | None, limit: int, start: Any, *, without_sparse: bool = False
@@ -170,7 +170,7 @@ class EdgeTransport:
         request = edge.ScrollRequest(offset=start, limit=limit, filter=condition, with_payload=selection(fields))
         with self._reading() as shard:
             records, following = shard.scroll(request)
-        return [row_of(record) for record in records], following
+        return rows_of(records), following
 
     def count(self, node: Node | None, *, without_sparse: bool = False) -> int:
         condition = condition_of(node, without_sparse=without_sparse)
@@ -197,6 +197,15 @@ class EdgeTransport:
 
     def query_groups(self, *_: Any) -> None:
         return None
+
+    def writes(self) -> int:
+        return self._shared().writes()
+
+    def noted(self, name: str) -> str | None:
+        return self._shared().noted(name)
+
+    def note(self, name: str, value: str, writes: int) -> None:
+        self._shared().note(name, value, writes)
 
     def optimize(self) -> bool:
         return self._shared().optimize()

@@ -67,6 +67,11 @@ def selection(fields: Sequence[str] | None) -> bool | list[str]:
     return list(fields) if fields else False
 
 
+def rows_of(records: Iterable[edge.Record]) -> list[Row]:
+    """Points that were read without a vector: a sync reads all of a collection so."""
+    return [Row(str(record.id), record.payload or {}) for record in records]
+
+
 def row_of(record: edge.Record | edge.ScoredPoint) -> Row:
     """A point as it was read."""
     vector: Any = record.vector or None

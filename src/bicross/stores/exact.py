@@ -165,6 +165,15 @@ class MemoryTransport:
     def query_groups(self, *_: Any) -> None:
         return None
 
+    def writes(self) -> None:
+        return None
+
+    def noted(self, name: str) -> str | None:  # noqa: ARG002
+        return None
+
+    def note(self, name: str, value: str, writes: int) -> None:
+        pass
+
     def optimize(self) -> bool:
         return False
 

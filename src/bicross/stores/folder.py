@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from bicross.errors import StorageFullError, StoreError, StoreLockedError
 from bicross.stores.schema import Header
@@ -20,6 +21,7 @@ SIDECAR = "bicross.json"
 _SHARD = "shard"
 LOCK = "lock"
 _SEAL = "closed.json"
+_NOTES = "synced.json"
 _UNBORN = "unborn"
 _FORK_SECONDS = 1.0
 _DROPPED = "~dropped-"  # no legal collection name begins so
@@ -111,11 +113,15 @@ class Folder:
 
     def write_header(self, header: Header) -> None:
         """Replace the sidecar in one step."""
-        file = self.path / SIDECAR
+        self._replace(SIDECAR, header.to_dict())
+
+    def _replace(self, name: str, values: dict[str, Any]) -> None:
+        """Replace a file in one step, on disk when this returns."""
+        file = self.path / name
         temporary = file.with_suffix(".new")
         try:
             with temporary.open("w", encoding="utf-8") as stream:
-                json.dump(header.to_dict(), stream, indent=2)
+                json.dump(values, stream, indent=2)
                 stream.flush()
                 os.fsync(stream.fileno())
             temporary.replace(file)
@@ -155,11 +161,24 @@ class Folder:
             return None
         return count if isinstance(count, int) else None
 
+    def notes(self) -> dict[str, str]:
+        """What was noted of what the collection holds, and nothing has been written since."""
+        try:
+            notes = json.loads((self.path / _NOTES).read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return notes if isinstance(notes, dict) else {}
+
+    def note(self, name: str, value: str) -> None:
+        """Note something of what the collection holds now."""
+        self._replace(_NOTES, self.notes() | {name: value})
+
     def unseal(self) -> None:
-        """Take the note back, before writing: after a power failure it must not vouch for what came later."""
-        seal = self.path / _SEAL
-        if seal.exists():
-            seal.unlink()
+        """Take both back, before writing: after a power failure they must not vouch for what came later."""
+        there = [path for name in (_SEAL, _NOTES) if (path := self.path / name).exists()]
+        for path in there:
+            path.unlink()
+        if there:
             _sync_folder(self.path)
 
     def discard(self) -> None:

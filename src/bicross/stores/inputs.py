@@ -51,10 +51,12 @@ def clean_passage(passage: Passage, where: str) -> dict[str, Any]:
     """
     if not isinstance(passage.text, str):
         raise InputTypeError(f"A text is a string; {where} has {passage.text!r}.")
-    _check_text(passage.text, f"text of {where}")
+    if not passage.text.isascii():
+        _check_text(passage.text, f"text of {where}")
     if not isinstance(passage.id, str) or not passage.id:
         raise InputTypeError(f"An id is a non-empty string; {where} has {passage.id!r}.")
-    _check_text(passage.id, f"id of {where}")
+    if not passage.id.isascii():
+        _check_text(passage.id, f"id of {where}")
     for name in ("title", "source"):
         value = getattr(passage, name)
         if value is not None:
@@ -90,7 +92,8 @@ def check_ids(ids: Sequence[str]) -> list[str]:
     for position, item in enumerate(ids):
         if not isinstance(item, str) or not item:
             raise InputTypeError(f"An id is a non-empty string; ids[{position}] is {item!r}.")
-        _check_text(item, f"ids[{position}]")
+        if not item.isascii():
+            _check_text(item, f"ids[{position}]")
     return list(ids)
 
 
@@ -179,13 +182,14 @@ def _clean(value: Any, path: str, where: str, depth: int) -> Any:  # noqa: PLR09
     """A JSON value of plain types, for a value of meta."""
     if depth > MAX_DEPTH:
         raise InputError(f"Meta may be nested {MAX_DEPTH} levels deep; {path[:60]}… of {where} is deeper.")
+    if isinstance(value, str):
+        if not value.isascii():
+            _check_text(value, f"{path} of {where}")
+        return str(value)
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, str):
-        _check_text(value, f"{path} of {where}")
-        return str(value)
     if isinstance(value, int):
         if value not in _INT64:
             raise InputError(f"Whole numbers of meta must fit 64 bits; {path} of {where} is {value!r}. Use a string.")

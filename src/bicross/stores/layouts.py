@@ -9,7 +9,7 @@ from typing import Any
 from bicross.stores import schema
 from bicross.stores.conditions import Node
 from bicross.stores.paths import Path
-from bicross.stores.schema import Stamp
+from bicross.stores.stamps import Stamp, stamp_in
 from bicross.types import Passage
 
 
@@ -80,7 +80,7 @@ class Layout:
 
     def stamp(self, point: str, payload: Mapping[str, Any]) -> Stamp:  # noqa: ARG002
         """What a sync compares; a stamp that matches nothing where the point isn't in this layout."""
-        return schema.stamp_in(payload)
+        return stamp_in(payload)
 
     def kept(self, old: Mapping[str, Any], new: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
         """A new payload together with what the one that it replaces held for others."""

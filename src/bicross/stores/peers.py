@@ -15,8 +15,9 @@ from bicross.stores.conditions import NOTHING, All, AnyOf, Ids, Node, Not
 from bicross.stores.inputs import clean_passage
 from bicross.stores.layouts import Layout
 from bicross.stores.paths import Path, dig, overlaid, placed, spelled, without
-from bicross.stores.schema import Stamp
+from bicross.stores.stamps import Stamp, stamp_of
 from bicross.types import Passage
+from bicross.uuids import uuid5
 
 OWN = "_bicross"
 """The one field that this package adds to other programs' payloads; left out where it has nothing to note."""
@@ -67,7 +68,7 @@ class PeerLayout(Layout):
     def point_id(self, passage_id: str) -> str:
         """The peer's rule; where the point's id is the id, other strings than UUIDs and numbers get a UUIDv5."""
         if self.ids == "payload":
-            return str(uuid.uuid5(HAYSTACK_NAMESPACE, passage_id))
+            return uuid5(HAYSTACK_NAMESPACE, passage_id)
         return _as_point(passage_id) or schema.point_id(passage_id)
 
     def passage_id(self, point: str, payload: Mapping[str, Any]) -> str | None:
@@ -140,7 +141,7 @@ class PeerLayout(Layout):
         """What a sync compares; a stamp that matches nothing where the point isn't in this layout."""
         sync = self._own(payload).get("sync")
         try:
-            return schema.stamp_of(self.passage(point, payload, ""), sync)
+            return stamp_of(self.passage(point, payload, ""), sync)
         except (StoreError, InputError):
             return Stamp("", "", sync)
 

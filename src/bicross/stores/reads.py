@@ -16,8 +16,8 @@ from bicross.stores.grouping import Grouping, best_documents, both
 from bicross.stores.layouts import Layout
 from bicross.stores.opened import Opened
 from bicross.stores.reading import READ_BATCH, nearest, nearest_groups, pages, retrieve
-from bicross.stores.schema import Stamp
 from bicross.stores.sparse_checks import check_slot, check_sparse
+from bicross.stores.stamps import Stamp
 from bicross.stores.transport import Row, Transport
 from bicross.types import Floats, Hit, Passage, SparseVector
 

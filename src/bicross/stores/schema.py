@@ -1,8 +1,7 @@
-"""What a collection holds: its header, the payload of a point, and the hashes that tell whether a passage changed."""
+"""What a collection holds: its header, and the payload of a point."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import uuid
 from collections.abc import Mapping
@@ -12,7 +11,9 @@ from typing import Any
 
 from bicross.errors import StoreError
 from bicross.stores.inputs import clean_passage
+from bicross.stores.stamps import sorted_json, stamp_hash
 from bicross.types import Passage
+from bicross.uuids import uuid5
 
 SCHEMA_VERSION = 1
 DISTANCES = ("cosine", "dot")
@@ -172,43 +173,13 @@ class CollectionInfo:
     sparse: SparseRecord | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
-    """What a sync compares to tell whether a passage has to be written again.
-
-    Attributes:
-        content_hash: Hash of title and text: where it differs, the passage is encoded again.
-        meta_hash: Hash of meta and source: where it alone differs, the payload is written without encoding.
-        sync: Name of the sync that wrote the passage, None where none did.
-    """
-
-    content_hash: str
-    meta_hash: str
-    sync: str | None = None
-
-
 def point_id(passage_id: str) -> str:
     """The point that holds a passage: UUIDv5 of its id, because Qdrant's points are named by UUIDs alone.
 
     >>> point_id("a.txt#3") == point_id("a.txt#3")
     True
     """
-    return str(uuid.uuid5(_POINT_NAMESPACE, passage_id))
-
-
-def stamp_of(passage: Passage, sync: str | None = None) -> Stamp:
-    """The stamp that a store records when it writes this passage.
-
-    Raises:
-        InputError: The passage can't be stored.
-    """
-    payload = payload_of(passage, sync, where=f"passage {passage.id!r}")
-    return stamp_in(payload)
-
-
-def stamp_in(payload: Mapping[str, Any]) -> Stamp:
-    """The stamp that a payload carries; one that matches nothing where another program wrote it."""
-    return Stamp(payload.get("hash", ""), payload.get("meta_hash", ""), payload.get("sync"))
+    return uuid5(_POINT_NAMESPACE, passage_id)
 
 
 def payload_of(passage: Passage, sync: str | None, *, where: str) -> dict[str, Any]:
@@ -218,7 +189,6 @@ def payload_of(passage: Passage, sync: str | None, *, where: str) -> dict[str, A
         InputError: The passage can't be stored; ``where`` names it.
     """
     meta = clean_passage(passage, where)
-    exact = json.dumps(meta, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     payload: dict[str, Any] = {
         "id": passage.id,
         "text": passage.text,
@@ -226,8 +196,8 @@ def payload_of(passage: Passage, sync: str | None, *, where: str) -> dict[str, A
         "source": passage.source,
         "sync": sync,
         "meta": meta,
-        "hash": _digest(passage.title, passage.text),
-        "meta_hash": _digest(passage.source, exact),
+        "hash": stamp_hash(passage.title, passage.text),
+        "meta_hash": stamp_hash(passage.source, sorted_json(meta)),
     }
     if has_fragile_float(meta):
         payload["meta_json"] = json.dumps(meta, ensure_ascii=False)
@@ -264,11 +234,6 @@ def short_name(model: str | None, fingerprint: str | None, digits: int = 4) -> s
     """
     name = model.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1] if model else "unnamed model"
     return f"{name}@{fingerprint[:digits]}" if fingerprint else name
-
-
-def _digest(*parts: str | None) -> str:
-    # JSON keeps the parts apart (None, "" and a shifted border give different texts); 128 bits are plenty here.
-    return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()[:32]
 
 
 def survives_json(number: float) -> bool:

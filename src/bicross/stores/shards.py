@@ -53,8 +53,9 @@ class SharedShard:
         self._gate = Gate()
         self._engine = engine
         self._shard: Any = None
-        self._sealed = False
+        self._vouched = False
         self._unflushed = 0
+        self._writes = 0
 
     @property
     def shard(self) -> Any:
@@ -98,7 +99,8 @@ class SharedShard:
             if expected is not None and count != expected:
                 shard.close()
                 raise _damaged(folder.path, f"it opens with {count} passages, and had {expected} when last closed")
-        self._shard, self.header, self._sealed = shard, header, expected is not None
+        self._shard, self.header = shard, header
+        self._vouched = expected is not None or bool(folder.notes())
 
     def create(self, header: Header) -> Header:
         """Make the collection, unless there is one."""
@@ -124,16 +126,39 @@ class SharedShard:
     def write_header(self, header: Header) -> None:
         """Replace the sidecar."""
         with self._writing:
+            self._before_writing()
             self.folder.write_header(header)
             self.header = header
+
+    def _before_writing(self) -> None:
+        self._writes += 1
+        if self._vouched:
+            self.folder.unseal()
+            self._vouched = False
+
+    def writes(self) -> int:
+        """How often this process has written."""
+        return self._writes
+
+    def noted(self, name: str) -> str | None:
+        """What was noted under a name, if nothing has been written since, by whatever process."""
+        with self._writing:
+            return self.folder.notes().get(name)
+
+    def note(self, name: str, value: str, writes: int) -> None:
+        """Note something of what the collection holds, unless there were more writes than the given number."""
+        with self._writing:
+            if self._shard is not None and self._writes == writes:
+                self.flush()
+                self._vouched = True
+                with contextlib.suppress(StoreError):  # a comparison more, no data less
+                    self.folder.note(name, value)
 
     def write(self, operations: Iterable[Any], size: int) -> None:
         """Apply operations; size is what they take at most. **Unit:** bytes."""
         with self._writing, engine_errors(self.folder.path, "write"):
             self.folder.check_space(size)
-            if self._sealed:
-                self.folder.unseal()
-                self._sealed = False
+            self._before_writing()
             for operation in operations:
                 self.shard.update(operation)
             self._unflushed += size

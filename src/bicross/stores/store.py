@@ -137,6 +137,27 @@ class Store(SparseSide):
         check_writable(transport, self._collection)
         transport.drop()
 
+    # --- notes ----------------------------------------------------------------------------------------------------
+
+    def writes(self) -> int | None:
+        """How often this process has written to the collection; None where others can, too: it keeps no notes."""
+        return self._ready().writes()
+
+    def noted(self, name: str) -> str | None:
+        """What `note` wrote, if nothing was written to the collection since; None where others can, too."""
+        transport = self._ready()
+        return None if transport.header() is None else transport.noted(name)
+
+    def note(self, name: str, value: str, writes: int) -> None:
+        """Note something of what the collection holds; an embedded store keeps it.
+
+        Args:
+            name: Where `noted` finds it.
+            value: What is true until somebody writes to the collection: the note is gone before that.
+            writes: What `writes` said before the caller looked. If it says more now, nothing is noted.
+        """
+        self._ready().note(name, value, writes)
+
     # --- writing --------------------------------------------------------------------------------------------------
 
     def upsert(

@@ -137,6 +137,18 @@ class Transport(Protocol):
         """
         ...
 
+    def writes(self) -> int | None:
+        """How often this process has written to the collection; None where others can, too."""
+        ...
+
+    def noted(self, name: str) -> str | None:
+        """What was noted under a name, if nobody has written since; None where others can, too."""
+        ...
+
+    def note(self, name: str, value: str, writes: int) -> None:
+        """Note something of what the collection holds, unless this process has written more often than that."""
+        ...
+
     def optimize(self) -> bool:
         """Build the approximate index; whether there was anything to do."""
         ...
