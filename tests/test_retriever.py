@@ -534,6 +534,19 @@ def test_what_the_cross_encoder_cut_is_counted(bi_encoder: BiEncoder, cross_enco
     assert retriever.search("the cat").truncated == 1
 
 
+@pytest.mark.parametrize("windows", [False, True])
+def test_scores_that_are_no_numbers_are_refused(bi_encoder: BiEncoder, windows: bool) -> None:
+    class Broken(LengthScorer):
+        def predict(self, pairs: Sequence[tuple[str, str]], /) -> Floats:
+            return np.array([np.nan if "fish" in text else 1.0 for _, text in pairs], np.float32)
+
+    with ExactStore() as store:
+        retriever = TwoStageRetriever(bi_encoder, store, Broken())
+        retriever.index([Passage("a cat"), Passage("a fish")])
+        with pytest.raises(InputError, match="scores must be finite, got nan for query 'cat' and text 'a fish'"):
+            retriever.search("cat", windows=windows)
+
+
 def test_threads_get_the_serial_answers(tmp_path: Path, cross_encoder: CrossEncoder) -> None:
     # One tokenizer with one setting, shared by towers of different limits, would cut each other's texts.
     encoders = [BiEncoder.load(write_bi_encoder(tmp_path / str(limit), max_length=limit)) for limit in (8, 24, 64)]

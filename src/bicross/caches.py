@@ -249,7 +249,7 @@ class ScoreCache(_Rows):
                 for first in range(0, len(missing), batch_size):
                     batch = missing[first : first + batch_size]
                     asked = [part[position] for _, position in batch]
-                    new = _checked(score(asked), asked)
+                    new = check_scores(score(asked), asked)
                     self._write({key: new[i : i + 1] for i, (key, _) in enumerate(batch)})
                     found |= {key: new[i : i + 1] for i, (key, _) in enumerate(batch)}
                     advance(len(batch))
@@ -257,8 +257,12 @@ class ScoreCache(_Rows):
         return scores
 
 
-def _checked(scores: Floats, pairs: Sequence[Pair]) -> Floats:
-    """A scorer's answer, once it is known to be one finite number for each pair."""
+def check_scores(scores: Floats, pairs: Sequence[Pair]) -> Floats:
+    """A scorer's answer, once it is known to be one finite number for each pair. **Shape:** (len(pairs),).
+
+    Raises:
+        InputError: It isn't; names the pair.
+    """
     array = np.asarray(scores, dtype=np.float32)
     if array.shape != (len(pairs),):
         raise InputError(f"A scorer gives one score for each of {len(pairs)} pairs, got an array {array.shape}.")
@@ -267,7 +271,7 @@ def _checked(scores: Floats, pairs: Sequence[Pair]) -> Floats:
         query, text = pairs[position]
         raise InputError(
             f"A scorer's scores must be finite, got {float(array[position])!r} for query {query!r:.80} and text "
-            f"{text!r:.80}. Nothing of this batch was kept; mend the scorer and run again."
+            f"{text!r:.80}. Mend the scorer and run again."
         )
     return array
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bicross.arguments import check_share
-from bicross.caches import ScoreCache
+from bicross.caches import ScoreCache, check_scores
 from bicross.cross_encoder import CrossEncoder, counted_raw_scores, raw_fingerprint
 from bicross.encoding.windows import WINDOW_TOKENS, check_windows
 from bicross.errors import ConfigurationError
@@ -172,7 +172,7 @@ class SecondStage:
             nonlocal truncated
             scores, cut = counted_raw_scores(cross, asked)
             truncated += cut
-            return scores
+            return check_scores(scores, asked)
 
         if self.score_cache is None:
             return score(pairs), truncated
@@ -186,7 +186,8 @@ class SecondStage:
         ranked = cross.rank(query, texts, **options) if isinstance(cross, CrossEncoder) else cross.rank(query, texts)
         by_index = sorted(ranked, key=lambda item: item.index)
         spans = [_text_span(hit, item.span) for hit, item in zip(hits, by_index, strict=True)]
-        return np.array([item.score for item in by_index], np.float32), spans
+        scores = np.array([item.score for item in by_index], np.float32)
+        return check_scores(scores, [(query, text) for text in texts]), spans
 
     def _one_window(self, query: str, hits: Sequence[Hit], tokens: int) -> tuple[list[str], Spans]:
         """Title and most promising window of each hit, and the window's span in the passage's text."""

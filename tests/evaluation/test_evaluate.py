@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bicross import BiEncoder, CrossEncoder, ExactStore, Passage, TwoStageRetriever
-from bicross.errors import ConfigurationError, InputError, InputTypeError, ReadError
+from bicross.errors import BicrossWarning, ConfigurationError, InputError, InputTypeError, ReadError
 from bicross.evaluation import Dataset, Stages, evaluate, load_dataset
 from bicross.evaluation.retrievers import read_answer
 from bicross.evaluation.runs import read_run
@@ -181,6 +181,13 @@ def test_two_evaluations_are_compared_query_by_query(data: Dataset) -> None:
         evaluate(lambda query: PERFECT[query], data, compare={"x": {"d1": 1.0}})
 
 
+def test_queries_that_a_run_to_compare_with_lacks_are_told(data: Dataset, tmp_path: Path) -> None:
+    evaluate(lambda query: PERFECT[query], data, queries=2).to_run(tmp_path / "sample.run")
+    with pytest.warns(BicrossWarning, match=r"1 of the 3 queries of 'toy' aren't in sample\.run, and count as if"):
+        found = evaluate(lambda query: PERFECT[query], data, compare=tmp_path / "sample.run", measures=["RR@10"])
+    assert found.comparison["RR@10"].better == 1
+
+
 def test_a_threshold_is_recommended_where_scores_tell() -> None:
     documents = {f"d{i}": "x" for i in range(40)} | {"none": "y"}
     queries = {f"q{i}": f"{i}" for i in range(40)}
@@ -261,6 +268,12 @@ def test_a_function_may_answer_in_several_forms(answer: object, ids: list[str], 
 )
 def test_an_answer_of_another_form_is_refused(answer: object, message: str) -> None:
     with pytest.raises(InputTypeError, match=message):
+        read_answer(answer)
+
+
+@pytest.mark.parametrize("answer", [(["a", "b"], [1.0, float("nan")]), {"a": 1.0, "b": float("nan")}])
+def test_a_score_that_is_no_number_is_refused(answer: object) -> None:
+    with pytest.raises(InputError, match="scores are numbers, got NaN for document 'b'"):
         read_answer(answer)
 
 

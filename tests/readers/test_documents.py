@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import sys
+import zipfile
+import zlib
 from pathlib import Path
 
 import docx
@@ -56,6 +58,15 @@ def test_html_deeper_than_the_stack(tmp_path: Path) -> None:
     path = tmp_path / "a.html"
     path.write_text("<div>" * 5000 + "deep" + "</div>" * 5000)
     assert one(path).text == "deep"
+
+
+def test_html_that_no_parser_takes_is_skipped(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text("<p>one</p><![C=ATA[ two")
+    (tmp_path / "b.html").write_text("<p>three")
+    reading = read(tmp_path)
+    assert [passage.text for passage in reading] == ["three"]
+    [skipped] = reading.skipped
+    assert skipped.reason.startswith("damaged: it holds a '<!'")
 
 
 def write_pdf(path: Path, pages: list[str], *, title: str | None = None) -> None:
@@ -126,6 +137,19 @@ def test_pdfs_that_are_skipped(tmp_path: Path) -> None:
     assert reasons["empty.pdf"].startswith("damaged: ")
 
 
+@pytest.mark.parametrize("error", [AssertionError, NotImplementedError, zlib.error])
+def test_whatever_a_broken_pdf_makes_its_library_raise_is_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def fail(_: object) -> str:
+        raise error("mypy")
+
+    write_pdf(tmp_path / "a.pdf", ["x"])
+    monkeypatch.setattr(pypdf.PageObject, "extract_text", fail)
+    [skipped] = read(tmp_path).skipped
+    assert skipped.reason == "damaged: mypy"
+
+
 def test_docx(tmp_path: Path) -> None:
     path = tmp_path / "a.docx"
     document = docx.Document()
@@ -151,6 +175,28 @@ def test_damaged_docx_is_skipped(tmp_path: Path) -> None:
     (tmp_path / "a.docx").write_bytes(b"\xd0\xcf\x11\xe0 what a password makes of it")
     [skipped] = read(tmp_path).skipped
     assert skipped.reason.startswith("damaged, or protected by a password")
+
+
+@pytest.mark.parametrize("damage", ["data", "encryption", "method"])
+def test_a_docx_whose_archive_is_damaged_is_skipped(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "a.docx"
+    document = docx.Document()
+    document.add_paragraph("text " * 100)
+    document.save(str(path))
+    data = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        place = archive.getinfo("word/document.xml").header_offset
+    if damage == "data":
+        data[place + 60 : place + 90] = b"\xff" * 30
+    else:  # in the entry of the archive's directory, too
+        offset, value = (6, 1) if damage == "encryption" else (8, 99)
+        data[place + offset] = value
+        data[data.index(b"word/document.xml", data.index(b"PK\x01\x02")) - 46 + offset + 2] = value
+    path.write_bytes(data)
+    (tmp_path / "b.txt").write_text("read all the same")
+    reading = read(tmp_path)
+    assert [passage.text for passage in reading] == ["read all the same"]
+    assert reading.skipped[0].reason.startswith("damaged, or protected by a password: ")
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,7 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        kind = "Error" if isinstance(error, BicrossError) else f"Internal error: {type(error).__name__}"
+        # What the file system refuses, such as a full disk under an output, is nobody's mistake in here.
+        kind = "Error" if isinstance(error, BicrossError | OSError) else f"Internal error: {type(error).__name__}"
         sys.stderr.write(f"{kind}: {error}\n")
         sys.exit(1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bicross.cli.common import DeviceOption, JsonOption, console
+from bicross.cli.common import DeviceOption, JsonOption, check_output, console
 from bicross.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def bench(
     from bicross.benchmarking.speed import QUERY
     from bicross.benchmarking.speed import bench as measure
 
+    check_output(out)
     report = measure(
         _texts(paths or [], bi, passages),
         bi=bi,
@@ -58,7 +59,6 @@ def bench(
         kinds=[_kind(each) for each in kind] if kind else None,
     )
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(report.to_json() + "\n", encoding="utf-8")
     if as_json:
         typer.echo(report.to_json())

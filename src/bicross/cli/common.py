@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 import re
 import warnings
@@ -14,6 +15,8 @@ import typer
 from bicross.errors import CollectionNotFoundError, ConfigurationError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
     from bicross.bi_encoder import BiEncoder
@@ -82,6 +85,25 @@ def open_store(place: str, collection: str, **keys: Unpack[StoreKeys]) -> Qdrant
     if place.startswith(("http://", "https://")):
         return QdrantStore(url=place, collection=collection, api_key=os.environ.get("QDRANT_API_KEY"), **keys)
     return QdrantStore(path=place, collection=collection, **keys)
+
+
+def check_output(path: Path | None) -> None:
+    """Make the folder of a file that is written at the end; before the work, because nothing would be left of it then.
+
+    Raises:
+        ConfigurationError: No file can be written there.
+    """
+    if path is None:
+        return
+    reason = "it is a folder" if path.is_dir() else None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(path.parent, os.W_OK):
+            reason = "its folder can't be written"
+    except OSError as error:
+        reason = error.strerror
+    if reason is not None:
+        raise ConfigurationError(f"An output is a file that can be written, got {str(path)!r}: {reason}. Name another.")
 
 
 def find_collection(source: QdrantStore) -> CollectionInfo:
@@ -212,7 +234,8 @@ def warm_up(bi_encoder: Encoder | None, cross_encoder: Scorer | None) -> None:
 
 
 def show_warnings_plainly() -> None:
-    """A user of the command line has no use for the source line of a warning."""
+    """A user of the command line has no use for the source line of a warning, nor for what pypdf says of a file."""
+    logging.getLogger("pypdf").addHandler(logging.NullHandler())  # why a file is skipped is said once, with its name
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
         typer.echo(f"Warning: {message}", err=True)

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from bicross.cli.common import DEFAULT_CACHE, CacheOption, CrossOption, DeviceOption, JsonOption, PrecisionOption
+from bicross.cli.common import (
+    DEFAULT_CACHE,
+    CacheOption,
+    CrossOption,
+    DeviceOption,
+    JsonOption,
+    PrecisionOption,
+    check_output,
+)
 
 
 def evaluate(
@@ -56,6 +64,7 @@ def evaluate(
     from bicross.remote import loading
     from bicross.sparse import BM25Encoder
 
+    check_output(run)
     sparse = BM25Encoder(language) if first_stage != "dense" else None
     encoder = loading.load_bi_encoder(bi, precision=precision, device=device)
     scorer = None if cross == "none" else loading.load_cross_encoder(cross, precision=precision, device=device)

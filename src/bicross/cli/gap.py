@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from bicross.cli.common import DEFAULT_CACHE, CacheOption, DeviceOption, JsonOption, PrecisionOption, console
+from bicross.cli.common import (
+    DEFAULT_CACHE,
+    CacheOption,
+    DeviceOption,
+    JsonOption,
+    PrecisionOption,
+    check_output,
+    console,
+)
 
 
 def gap(
@@ -52,6 +60,7 @@ def gap(
     from bicross.evaluation.terminal import print_summary
     from bicross.remote import loading
 
+    check_output(out)
     if teacher not in ("cross_encoder", "final"):
         raise ConfigurationError(f"--teacher must be cross_encoder or final, got {teacher!r}.")
     with (

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from bicross.readers import Reading
     from bicross.types import IndexReport
 
-_SKIPS_SHOWN = 20
-
 
 def index(
     paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Files and folders; modules with --python.")],
@@ -126,10 +124,8 @@ def _source_name(paths: list[str], python: bool) -> str:
 
 
 def _report_skipped(reading: Reading) -> None:
-    for skipped in reading.skipped[:_SKIPS_SHOWN]:
+    for skipped in reading.skipped:
         typer.echo(f"Skipped {skipped.path}: {skipped.reason}", err=True)
-    if len(reading.skipped) > _SKIPS_SHOWN:
-        typer.echo(f"… and {len(reading.skipped) - _SKIPS_SHOWN} more were skipped.", err=True)
 
 
 def _print_report(report: IndexReport, total: int, collection: str, store: str, seconds: float) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bicross.arguments import check_count
 from bicross.bi_encoder import BiEncoder
-from bicross.errors import ConfigurationError, InputError
+from bicross.errors import BicrossWarning, ConfigurationError, InputError
 from bicross.evaluation.datasets import Dataset, Source, load_dataset
 from bicross.evaluation.measures import DEFAULT_MEASURES, calculate, deepest_cutoff, parse_measures
 from bicross.evaluation.results import Evaluation, Measured, percentiles
@@ -169,6 +170,13 @@ def _compared(compare: Evaluation | Run | str | Path | None, data: Dataset) -> d
         raise InputError(
             f"A run to compare with must answer the data set's queries; {_name_of(compare)} holds none of "
             f"{data.name!r}. Check which files belong together."
+        )
+    if missing := len(data.queries.keys() - run.keys()):
+        warnings.warn(
+            f"{missing} of the {len(data.queries)} queries of {data.name!r} aren't in {_name_of(compare)}, and count "
+            "as if it had found nothing for them. If it was never asked, measure both on one sample (queries, seed).",
+            BicrossWarning,
+            stacklevel=3,
         )
     return run
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from bicross.errors import ConfigurationError, InputTypeError
+from bicross.errors import ConfigurationError, InputError, InputTypeError
 
 Answer = tuple[list[str], list[float] | None]
 """Document ids, best first, and their scores where there are any."""
@@ -149,6 +150,7 @@ def read_answer(answer: Any) -> Answer:
 
     Raises:
         InputTypeError: Anything else.
+        InputError: A score is NaN.
 
     >>> read_answer({"a": 1.0, "b": 2.0})
     (['b', 'a'], [2.0, 1.0])
@@ -182,4 +184,7 @@ def _pairs(answer: Any) -> Answer:
     scores = [float(score) for score in scores]
     if len(scores) != len(ids):
         raise InputTypeError(f"A retriever returns one score for each id, got {len(ids)} ids and {len(scores)} scores.")
+    for document_id, score in zip(ids, scores, strict=True):
+        if math.isnan(score):
+            raise InputError(f"A retriever's scores are numbers, got NaN for document {document_id!r:.80}. Mend it.")
     return ids, scores

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bicross.errors import MissingExtraError
-from bicross.readers.reading import Document, Heading, UnreadableError, file_document
+from bicross.readers.reading import DAMAGE, Document, Heading, UnreadableError, file_document
 
 _STYLE = re.compile(r"heading ?([1-9])", re.IGNORECASE)
 
@@ -49,8 +49,7 @@ def read_docx(path: Path) -> Document:
             parts.append(text)
             length += len(text) + 2
         title = title or document.core_properties.title
-    # Broken XML is a SyntaxError.
-    except (OpcError, zipfile.BadZipFile, SyntaxError, KeyError, ValueError, AttributeError) as error:
+    except (OpcError, zipfile.BadZipFile, *DAMAGE) as error:
         raise UnreadableError(f"damaged, or protected by a password: {error}") from None
     return file_document(path, "\n\n".join(parts), title=title, headings=headings)
 

@@ -31,10 +31,10 @@ def read_html(path: Path) -> Document:
 
     Raises:
         MissingExtraError: Beautiful Soup isn't installed.
-        UnreadableError: The page holds no text.
+        UnreadableError: The page holds no text, or markup that can't be parsed.
     """
     try:
-        from bs4 import BeautifulSoup, MarkupResemblesLocatorWarning
+        from bs4 import BeautifulSoup, MarkupResemblesLocatorWarning, ParserRejectedMarkup
     except ImportError as error:
         raise MissingExtraError(
             f"HTML is read by the package beautifulsoup4, which isn't installed: {path.name!r}. "
@@ -50,7 +50,10 @@ def read_html(path: Path) -> Document:
         markup = data  # Beautiful Soup reads the encoding that the page declares
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MarkupResemblesLocatorWarning)  # a short file is text, too
-        page = BeautifulSoup(markup, "html.parser")
+        try:
+            page = BeautifulSoup(markup, "html.parser")
+        except ParserRejectedMarkup:
+            raise UnreadableError("damaged: it holds a '<!' that begins no comment and no declaration") from None
     mains = page.find_all("main")
     writer = _Writer()
     writer.read(mains[0] if len(mains) == 1 else page)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bicross.errors import MissingExtraError
-from bicross.readers.reading import Document, Heading, UnreadableError, file_document
+from bicross.readers.reading import DAMAGE, Document, Heading, UnreadableError, file_document
 
 if TYPE_CHECKING:
     from pypdf import PdfReader
 
-# What pypdf lets through, besides its own errors, from files that break the format.
-_DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, EOFError, struct.error)
 _DEEPEST = 6
 _SUFFIXES = frozenset({".doc", ".docx", ".dvi", ".indd", ".odt", ".pdf", ".ppt", ".pptx", ".tex", ".xls", ".xlsx"})
 
@@ -46,7 +42,7 @@ def read_pdf(path: Path) -> Document:
             title = str((reader.metadata and reader.metadata.title) or "")
     except DependencyError as error:
         raise UnreadableError(f"encrypted: {error}") from None
-    except (PyPdfError, zlib.error, *_DAMAGE) as error:
+    except (PyPdfError, *DAMAGE) as error:
         raise UnreadableError(f"damaged: {error or type(error).__name__}") from None
     if not any(page.strip() for page in pages):
         raise UnreadableError("no text: its pages are images; run a text recognition such as ocrmypdf first")

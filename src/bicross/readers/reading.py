@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
 
 from bicross.types import Passage, derive_id
+
+DAMAGE = (
+    *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, RuntimeError, SyntaxError),
+    *(TypeError, ValueError, struct.error, zlib.error),
+)
+"""What parsers let through, besides their own errors, from files that break the format."""
 
 
 class UnreadableError(Exception):
