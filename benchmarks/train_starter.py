@@ -2,9 +2,9 @@
 
     python benchmarks/train_starter.py --out models/starter-cross-encoder
 
-Reads the train splits of squad, medquad and tldr from `--data`, `$BICROSS_DATA` or `../shared/data`. Run again after
-an interruption, it goes on from its last checkpoint. On two CPU cores with AVX-512 and BF16, training takes 18 minutes;
-encoding the documents and scoring the held-out queries take about as long again.
+Reads the train splits of squad, medquad and tldr and the probes' training files from `--data`, `$BICROSS_DATA` or
+`../shared/data`, and the documentation of the installed packages. Run again after an interruption, it goes on from its
+last checkpoint.
 """
 
 from __future__ import annotations
@@ -12,46 +12,98 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 from common import data_folder
+from starter_material import as_labels, documentation, near_groups, negation_groups, titled, without_overlap
 
+from bicross import BiEncoder
 from bicross.distillation.extracted import extract_halves
-from bicross.distillation.fitting import TrainingSettings
 from bicross.distillation.labels import Labels, read_labels
 from bicross.distillation.reranker import RerankerReport, train_reranker
-from bicross.types import Encoder
+from bicross.distillation.trainer import Group, TrainingSettings
+from bicross.types import Encoder, Passage
+
+logger = logging.getLogger(__name__)
 
 SEED = 7
-QUERIES = {"squad": 1900, "medquad": 1400, "tldr": 2700}
+QUERIES = {"squad": 2000, "medquad": 2000, "tldr": 4500}
 """Queries drawn from each train split; `HELD_OUT` of them are trained on by nobody."""
 HALVES = {"squad": 400, "medquad": 400}
 """Queries made of the documents that the drawn queries are answered by: long ones, and statements."""
+DOCUMENTATION = 500
+"""Queries made of titles of documentation, and as many of its halves."""
+NEAR = 1200
+"""Passages whose neighbours the bi-encoder's similarity is learnt on."""
+NEGATIONS = 1500
 HELD_OUT = 45
-SETTINGS = TrainingSettings(batch_size=16, learning_rate=6e-5, warmup=0.1, max_length=128, save_steps=40, seed=SEED)
+SETTINGS = TrainingSettings(batch_size=16, learning_rate=6e-5, warmup=0.1, max_length=160, save_steps=40, seed=SEED)
 
 
-def labelled_sets(data: Path, share: float = 1.0) -> list[Labels]:
-    """The sets that are trained on, or a share of each for a trial."""
+def labelled_sets(data: Path, docs: list[Passage]) -> list[Labels]:
+    """The sets that are trained on."""
     sets = []
     for name, count in QUERIES.items():
         everything = read_labels(data / name, split="train", name=name)
-        sets.append(everything.sample(round(share * (count - HELD_OUT)) + HELD_OUT, seed=SEED))
+        if name == "medquad":
+            everything, dropped = without_overlap(everything, _texts(data / "mediqa2019-qa"))
+            logger.info("medquad: %d documents share 200 characters with mediqa2019-qa and are left out", dropped)
+        sets.append(everything.sample(count, seed=SEED))
         if name in HALVES:
-            sets.append(extract_halves(everything, round(share * (HALVES[name] - HELD_OUT)) + HELD_OUT, seed=SEED))
-    return sets
+            sets.append(extract_halves(everything, HALVES[name], seed=SEED))
+    return [*sets, titled(docs, DOCUMENTATION, seed=SEED), extract_halves(as_labels(docs), DOCUMENTATION, seed=SEED)]
+
+
+def _texts(folder: Path) -> Iterator[str]:
+    with (folder / "corpus.jsonl").open(encoding="utf-8") as file:
+        for row in map(json.loads, file):
+            yield f"{row.get('title') or ''} {row['text']}"
+
+
+def soft_groups(data: Path, sets: list[Labels], docs: list[Passage], encoder: Encoder) -> list[Group]:
+    """Groups without judgments: neighbours in three kinds of text, and negations."""
+    known = {labels.name: labels for labels in sets}
+    texts = {name: known[name].documents for name in ("squad", "medquad")}
+    texts["docs"] = as_labels(docs).documents
+    near = near_groups(texts, encoder, NEAR, seed=SEED)
+    return near + negation_groups(data / "probes", NEGATIONS, seed=SEED)
+
+
+def kept_documentation(encoder: BiEncoder, file: Path) -> list[Passage]:
+    """The documentation that the run began with: packages may come and go before it is continued."""
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        rows = [json.dumps([p.id, p.title, p.text]) for p in documentation(encoder, seed=SEED)]
+        part = file.with_suffix(".part")
+        part.write_text("\n".join(rows), encoding="utf-8")
+        part.replace(file)
+    rows = file.read_text(encoding="utf-8").splitlines()
+    return [Passage(text, id=key, title=title) for key, title, text in map(json.loads, rows)]
 
 
 def train(
-    data: Path, out: Path, base: str | Path, encoder: Encoder, *, run_folder: Path | None = None
+    data: Path, out: Path, base: str | Path, encoder: BiEncoder, searcher: Encoder, *, run_folder: Path | None = None
 ) -> RerankerReport:
-    """The recipe."""
+    """The recipe.
+
+    Args:
+        data: Folder of the sets.
+        out: The model's folder.
+        base: Weights to begin with.
+        encoder: Counts tokens.
+        searcher: Finds the negatives; the same model, perhaps with vectors that are kept.
+        run_folder: See `train_reranker`.
+    """
+    run_folder = run_folder or out.with_name(f"{out.name}.run")
+    docs = kept_documentation(encoder, run_folder / "documentation.jsonl")
+    sets = labelled_sets(data, docs)
     return train_reranker(
-        labelled_sets(data),
+        sets,
         out=out,
         base=base,
-        bi_encoder=encoder,
+        bi_encoder=searcher,
         loss="listwise",
         negatives=3,
         window=(3, 60),
@@ -61,6 +113,7 @@ def train(
         weight_tolerance=0.015,
         inference_length=256,
         settings=SETTINGS,
+        further=soft_groups(data, sets, docs, searcher),
         run_folder=run_folder,
     )
 
@@ -74,11 +127,9 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
 
-    from bicross import BiEncoder
-
     encoder = BiEncoder.load("starter", precision="auto")
     base = encoder.checkpoint.document.encoder
-    report = train(arguments.data, arguments.out, base.folder, encoder, run_folder=arguments.run_folder)
+    report = train(arguments.data, arguments.out, base.folder, encoder, encoder, run_folder=arguments.run_folder)
     print(json.dumps(asdict(report), indent=2, default=str))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +19,17 @@ from bicross.types import Scorer
 
 
 def draw_groups(
-    sets: list[tuple[Labels, Candidates]], epoch: int, negatives: int, window: tuple[int, int], seed: int
+    sets: list[tuple[Labels, Candidates]],
+    epoch: int,
+    negatives: int,
+    window: tuple[int, int],
+    seed: int,
+    further: Sequence[Group] = (),
 ) -> list[Group]:
-    """All queries of all sets in a new order with new negatives. Queries for which none are found are left out."""
+    """All queries of all sets with new negatives, and further groups, in a new order.
+
+    Queries for which no negatives are found are left out.
+    """
     rng = np.random.default_rng((seed, epoch))
     groups = []
     for labels, mined in sets:
@@ -30,7 +39,16 @@ def draw_groups(
             texts = tuple(labels.documents[document_id] for document_id in (positive, *drawn))
             if drawn:
                 groups.append(Group(query.text, texts, (1.0,) + (0.0,) * len(drawn)))
+    groups += further
     return [groups[i] for i in rng.permutation(len(groups)).tolist()]
+
+
+def groups_fingerprint(groups: Sequence[Group]) -> str:
+    """SHA-256 over all texts and labels."""
+    digest = hashlib.sha256()
+    for group in groups:
+        digest.update(repr((group.query, group.texts, group.labels)).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
 
 
 def score_groups(

@@ -11,12 +11,12 @@ from bicross.cross_encoder import raw_fingerprint
 from bicross.distillation import losses
 from bicross.distillation.candidates import search_candidates
 from bicross.distillation.fitting import TrainingSettings, claim
-from bicross.distillation.groups import draw_groups, score_groups
+from bicross.distillation.groups import draw_groups, groups_fingerprint, score_groups
 from bicross.distillation.held_out import choose_weight, split_held_out
 from bicross.distillation.labels import Labels
 from bicross.distillation.model_folder import centre_logits, load_base, write_model
 from bicross.distillation.selection import best_epoch
-from bicross.distillation.trainer import Loss, load_weights, train_groups
+from bicross.distillation.trainer import Group, Loss, load_weights, train_groups
 from bicross.errors import ConfigurationError
 from bicross.types import Encoder, Scorer
 
@@ -68,6 +68,7 @@ def train_reranker(
     weight_tolerance: float = 0.0,
     inference_length: int = 256,
     settings: TrainingSettings | None = None,
+    further: Sequence[Group] = (),
     run_folder: str | Path | None = None,
 ) -> RerankerReport:
     """Trains a cross-encoder that reorders what ``bi_encoder`` finds.
@@ -93,6 +94,8 @@ def train_reranker(
         weight_tolerance: nDCG@10 that may be given up for a larger weight of the first stage; see `choose_weight`.
         inference_length: The model's limit in tokens of a pair; held-out pairs are scored with it.
         settings: Batch size, learning rate, training length and seed.
+        further: Groups beside the drawn ones, seen in every epoch. Their labels may be shares, such as the softmax of
+            another model's scores. For ``listwise`` without a teacher.
         run_folder: Where the run's state is kept; by default beside ``out``, with ``.run`` added.
 
     Returns:
@@ -127,14 +130,18 @@ def train_reranker(
         recipe["teacher"] = raw_fingerprint(teacher)
     if layers is not None:
         recipe["layers"] = layers if isinstance(layers, int) else list(layers)
-    claim(run, {**recipe, "data": [labels.fingerprint for labels in sets]})
+    if further:
+        _check_further(further, loss, taught=teacher is not None)
+        recipe["further_groups"] = len(further)
+    prints = [labels.fingerprint for labels in sets] + ([groups_fingerprint(further)] if further else [])
+    claim(run, {**recipe, "data": prints})
     parts = [split_held_out(labels, held_out, seed=settings.seed) for labels in sets]
     depth = max(window[1], candidates)
     mined = [search_candidates(labels, bi_encoder, top_k=depth, folder=run) for labels in sets]
     tests = [(test, all_.only(test.queries, candidates)) for (_, test), all_ in zip(parts, mined, strict=True)]
     model, tokenizer = load_base(base, seed=settings.seed, dropout=settings.dropout, layers=layers)
     train = [(part, all_) for (part, _), all_ in zip(parts, mined, strict=True)]
-    order = [draw_groups(train, epoch, negatives, window, settings.seed) for epoch in range(epochs)]
+    order = [draw_groups(train, epoch, negatives, window, settings.seed, further) for epoch in range(epochs)]
     if teacher is not None:
         order = score_groups(order, teacher, run)
     function = {**_LABEL_LOSSES, **_TEACHER_LOSSES}[loss]
@@ -200,3 +207,14 @@ def _check(
     ):
         if value < 1:
             raise ConfigurationError(f"{name} must be at least 1; got {value!r}.")
+
+
+def _check_further(further: Sequence[Group], loss: str, *, taught: bool) -> None:
+    if loss != "listwise" or taught:
+        raise ConfigurationError(f"further goes with loss='listwise' and no teacher; got loss={loss!r}. Leave it out.")
+    for position, group in enumerate(further):
+        if len(group.texts) != len(group.labels) or not sum(group.labels) > 0 or min(group.labels) < 0:
+            raise ConfigurationError(
+                "A further group needs a label from 0 for each text, and one above 0; "
+                f"further[{position}] has {len(group.texts)} texts and the labels {group.labels!r}."
+            )
