@@ -1,4 +1,4 @@
-"""What the starter cross-encoder learns from besides labels: other kinds of text, and pairs that differ by a negation."""
+"""What the starter cross-encoder learns besides labels: other kinds of text, and pairs that a negation parts."""
 
 from __future__ import annotations
 

@@ -237,3 +237,52 @@ def test_groups_of_different_width_train_together(base: Path, tmp_path: Path) ->
     )
     assert [path.name for path in ends] == ["checkpoint-2"]
     assert any(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+def soft(toy: Labels, *, shares: tuple[float, ...] = (0.9, 0.1)) -> list[Group]:
+    texts = tuple(toy.documents.values())
+    return [Group(texts[i], texts[i : i + len(shares)], shares) for i in range(4)]
+
+
+def test_further_groups_are_seen_in_every_epoch(toy: Labels, base: Path, encoder, tmp_path, monkeypatch) -> None:
+    from bicross.distillation import reranker as module
+
+    seen = []
+
+    def spy(model, tokenizer, order, **keywords):
+        seen.extend(order)
+        return train_groups(model, tokenizer, order, **keywords)
+
+    monkeypatch.setattr(module, "train_groups", spy)
+    further = soft(toy)
+    run(toy, base, encoder, tmp_path / "model", epochs=2, further=further)
+    assert len(seen) == 2
+    for epoch in seen:
+        assert [epoch.count(group) for group in further] == [1] * len(further)
+        assert not all(epoch[i - len(further)] == group for i, group in enumerate(further))
+    assert json.loads((tmp_path / "model" / "bicross.json").read_text())["further_groups"] == len(further)
+
+
+def test_a_run_with_other_further_groups_is_another_run(toy: Labels, base: Path, encoder, tmp_path) -> None:
+    run(toy, base, encoder, tmp_path / "model", epochs=1, further=soft(toy))
+    with pytest.raises(ConfigurationError, match="holds another run"):
+        run(toy, base, encoder, tmp_path / "model", epochs=1, further=soft(toy, shares=(0.8, 0.2)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"loss": "bce"}, "loss='listwise' and no teacher"),
+        ({"teacher": Oracle(), "loss": "kl"}, "loss='listwise' and no teacher"),
+        ({"further": [Group("a", ("b", "c"), (1.0,))]}, r"further\[0\] has 2 texts"),
+        ({"further": [Group("a", ("b",), (1.0,)), Group("a", ("b", "c"), (0.0, 0.0))]}, r"further\[1\]"),
+        ({"further": [Group("a", ("b", "c"), (1.5, -0.5))]}, "a label from 0"),
+        ({"further": [Group("a", ("b", "c"), (float("nan"), 1.0))]}, "a label from 0"),
+    ],
+)
+def test_further_groups_that_make_no_sense_are_refused(
+    toy: Labels, base: Path, encoder, tmp_path, changes, message
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        run(toy, base, encoder, tmp_path / "model", **{"further": soft(toy), **changes})
+    assert not (tmp_path / "model.run").exists()

@@ -111,6 +111,7 @@ def train_reranker(
     settings = settings or TrainingSettings()
     loss = loss or ("listwise" if teacher is None else "margin_mse")
     _check(sets, loss, teacher is not None, negatives, window, candidates, epochs, held_out)
+    _check_further(further, loss, taught=teacher is not None)
     out = Path(out)
     run = Path(run_folder) if run_folder is not None else out.with_name(f"{out.name}.run")
     recipe: dict[str, Any] = {
@@ -131,7 +132,6 @@ def train_reranker(
     if layers is not None:
         recipe["layers"] = layers if isinstance(layers, int) else list(layers)
     if further:
-        _check_further(further, loss, taught=teacher is not None)
         recipe["further_groups"] = len(further)
     prints = [labels.fingerprint for labels in sets] + ([groups_fingerprint(further)] if further else [])
     claim(run, {**recipe, "data": prints})
@@ -210,10 +210,11 @@ def _check(
 
 
 def _check_further(further: Sequence[Group], loss: str, *, taught: bool) -> None:
-    if loss != "listwise" or taught:
+    if further and (loss != "listwise" or taught):
         raise ConfigurationError(f"further goes with loss='listwise' and no teacher; got loss={loss!r}. Leave it out.")
     for position, group in enumerate(further):
-        if len(group.texts) != len(group.labels) or not sum(group.labels) > 0 or min(group.labels) < 0:
+        good = all(label >= 0 for label in group.labels) and sum(group.labels) > 0
+        if len(group.texts) != len(group.labels) or not good:
             raise ConfigurationError(
                 "A further group needs a label from 0 for each text, and one above 0; "
                 f"further[{position}] has {len(group.texts)} texts and the labels {group.labels!r}."
