@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 from pathlib import Path
 
@@ -101,6 +102,22 @@ def test_a_cache_that_can_not_be_written_is_named(tmp_path: Path, monkeypatch: p
         ConfigurationError, match="Set XDG_CACHE_HOME to one, export into one with bicross export --out"
     ):
         BiEncoder.load(write_bi_encoder(tmp_path / "m"), backend="onnx")
+
+
+def test_a_disk_that_fills_up_leaves_nothing_and_torch_computes(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(path: Path, *_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    folder = write_bi_encoder(tmp_path / "m")
+    monkeypatch.setattr(Path, "write_text", fill)
+    with pytest.raises(ConfigurationError, match=r"A graph needs a folder that can be written, got .*No space left"):
+        BiEncoder.load(folder, backend="onnx", device="cpu")
+    assert list(cache.glob("*/*")) == []
+    monkeypatch.delenv("BICROSS_BACKEND")
+    with BiEncoder.load(folder, device="cpu") as model:
+        assert model.backend == "torch"
 
 
 def test_a_graph_is_made_once_and_never_used_where_it_does_not_fit(

@@ -93,7 +93,8 @@ def _write(
     backend, settings = read_tokenizer(encoder, trust_remote_code)
     backend.no_truncation()
     backend.no_padding()
-    backend.save(str(work / "tokenizer.json"))
+    # Not by its own save(), which raises a bare Exception where the disk is full.
+    (work / "tokenizer.json").write_text(backend.to_str(pretty=True), encoding="utf-8")
     # Eager attention: the optimisers know its pattern, not that of torch's fused kernel.
     eager = TorchOptions(model_options={"attn_implementation": "eager"}, trust_remote_code=trust_remote_code)
     model, _ = load_transformer(encoder, _CLASSES[kind], eager)
@@ -126,19 +127,24 @@ def _write(
 
 @contextmanager
 def _workplace(folder: Path) -> Iterator[Path]:
-    """A folder beside the target, gone afterwards."""
+    """A folder beside the target, gone afterwards.
+
+    Raises:
+        ConfigurationError: It can't be made, or the disk is full before all is in it.
+    """
+    work = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        yield work
     except OSError as error:
         raise ConfigurationError(
             f"A graph needs a folder that can be written, got {error} for {str(folder)!r}. Set XDG_CACHE_HOME to one, "
             "export into one with bicross export --out, or use backend='torch'."
         ) from error
-    try:
-        yield work
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        if work is not None:
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def _move(work: Path, folder: Path) -> None:
