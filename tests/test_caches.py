@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bicross import caches
+from bicross import BiEncoder, caches
 from bicross.caches import ScoreCache, VectorCache
 from bicross.errors import ClosedError, InputError, StoreError
 from bicross.types import Floats
@@ -180,3 +180,10 @@ def test_a_vector_that_isnt_finite_is_named_and_not_kept(tmp_path: Path) -> None
         with pytest.raises(InputError, match="'bad'"):
             cache.encode("f", ["one", "two", "bad", "three"], encode, batch_size=2)
         assert len(cache) == 2  # the batch before
+
+
+def test_what_is_no_text_comes_to_the_model_which_names_it(tmp_path: Path, bi_encoder: BiEncoder) -> None:
+    with VectorCache(tmp_path) as cache, pytest.raises(InputError, match=r"lone surrogate .* at position 1"):
+        cache.encode("f", ["a", "\ud800"], bi_encoder.encode_document)
+    with ScoreCache(tmp_path) as cache:
+        assert np.isnan(cache.find("f", [("\ud800", "b")])).all()

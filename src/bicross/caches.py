@@ -279,4 +279,6 @@ def check_scores(scores: Floats, pairs: Sequence[Pair]) -> Floats:
 def _key(fingerprint: str, *texts: str) -> bytes:
     # Lengths keep a query and a text apart whatever they hold.
     lengths = "".join(f"{len(text)}\x00" for text in texts[:-1])
-    return hashlib.sha256(f"{fingerprint}\x00{lengths}{''.join(texts)}".encode()).digest()
+    key = f"{fingerprint}\x00{lengths}{''.join(texts)}"
+    # A lone surrogate has a key, too, so that the model is asked, which names the text.
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()

@@ -12,6 +12,8 @@ import pytest
 
 from bicross.errors import ConfigurationError, InputError, InputTypeError, ReadError, UnknownIdsWarning
 from bicross.evaluation import Dataset, load_dataset
+from bicross.evaluation.files import read_qrels, read_rows
+from bicross.evaluation.runs import read_run
 from tiny_data import DOCUMENTS, QRELS, QUERIES, write_beir
 
 
@@ -110,6 +112,24 @@ def test_a_grade_in_a_mapping_is_a_whole_number(grade: object) -> None:
 def test_what_is_no_data_set_is_refused(data: object, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         load_dataset(data)  # type: ignore[arg-type]
+
+
+def test_half_a_character_is_named(beir: Path) -> None:
+    with (beir / "queries.jsonl").open("a") as file:
+        file.write('\n{"_id": "x", "text": "whole \\ud83d\\ude00, half \\ud83d"}\n')
+    with pytest.raises(ReadError, match=r"queries\.jsonl, line \d+: .* lone surrogates; got '\\ud83d', half"):
+        load_dataset(beir)
+    for kind in ("documents", "queries"):
+        data = {"documents": {"d": "x"}, "queries": {"q": "x"}, "qrels": {"q": {"d": 1}}}
+        data[kind] = dict.fromkeys(data[kind], "\ud83d")
+        with pytest.raises(InputError, match=f"lone surrogate '.ud83d' in the {kind[0]}"):
+            load_dataset(data)
+
+
+def test_what_the_file_system_refuses_is_named(tmp_path: Path) -> None:
+    for read in (lambda path: [*read_rows(path)], lambda path: [*read_qrels(path)], read_run):
+        with pytest.raises(ReadError, match="must be a file that can be read; got: Is a directory"):
+            read(tmp_path)
 
 
 def test_a_sample_is_seeded_and_keeps_the_documents(beir: Path) -> None:

@@ -19,6 +19,7 @@ from bicross.evaluation.contrasts import read_contrasts
 from bicross.evaluation.probe_figures import weighted_auc
 from bicross.types import Floats
 from judge import Judge
+from tiny_data import write_beir
 
 
 def row(query: str, pos: str, neg: str, group: str, **more: str) -> dict[str, str]:
@@ -261,3 +262,7 @@ def test_the_command_refuses_what_makes_no_sense(tmp_path: Path) -> None:
         assert isinstance(CliRunner().invoke(app, ["probe", *arguments]).exception, ConfigurationError)
     wrong = CliRunner().invoke(app, ["probe", "--generate", "jokes", "--from", str(tmp_path)])
     assert "must be quantifiers or grounding" in str(wrong.exception)
+    data = write_beir(tmp_path / "data")  # no quantifiers in it
+    for more, message in (([], "holds a quantifier that can be swapped"), (["--out", str(tmp_path)], "it is a folder")):
+        wrong = CliRunner().invoke(app, ["probe", "--generate", "quantifiers", "--from", str(data), *more])
+        assert message in str(wrong.exception)

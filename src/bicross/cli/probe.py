@@ -14,10 +14,11 @@ from bicross.cli.common import (
     DeviceOption,
     JsonOption,
     PrecisionOption,
+    check_output,
     console,
     print_json,
 )
-from bicross.errors import ConfigurationError
+from bicross.errors import ConfigurationError, InputError
 
 if TYPE_CHECKING:
     from bicross.evaluation.probe_figures import Figures
@@ -74,6 +75,7 @@ def probe(
         raise ConfigurationError("bicross probe takes a FILE, or --generate and --from; see bicross probe --help.")
     if failures < 0:
         raise ConfigurationError(f"--failures must be 0 or more, got {failures}.")
+    check_output(out)
     rows = file if file is not None else _generated(generate, data, split, count, seed)
     if out is not None:
         if file is not None or isinstance(rows, Path):
@@ -102,7 +104,10 @@ def _generated(kind: str | None, data: str | None, split: str, count: int | None
     if kind == "grounding":
         return grounding_probe(load_dataset(data, split), count=count or 50, seed=seed)
     dataset = load_dataset(data, split, judged=False)
-    return quantifier_probe(dataset.documents, titles=dataset.titles, per_kind=count or 150, seed=seed)
+    rows = quantifier_probe(dataset.documents, titles=dataset.titles, per_kind=count or 150, seed=seed)
+    if not rows:
+        raise InputError(f"No sentence of {data!r} holds a quantifier that can be swapped. Take other passages.")
+    return rows
 
 
 def _print_report(report: ProbeReport, failures: int) -> None:

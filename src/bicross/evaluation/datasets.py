@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from bicross.encoding.tokenizer import check_text
 from bicross.errors import ConfigurationError, InputError, InputTypeError, ReadError, UnknownIdsWarning
 from bicross.evaluation.files import read_qrels, read_texts
 
@@ -90,7 +91,7 @@ def load_dataset(data: Source, split: str = "test", *, judged: bool = True) -> D
     Raises:
         ReadError: A file is missing or a line is broken; names the file and the line.
         InputTypeError: A mapping with values of the wrong type, such as a grade that isn't a whole number.
-        InputError: No judgment names a known query and a known document.
+        InputError: No judgment names a known query and a known document; or a mapping's text can't be UTF-8.
         ConfigurationError: ``data`` is nothing of the above.
         MissingExtraError: ir_datasets isn't installed.
     """
@@ -156,12 +157,14 @@ def _from_mapping(data: Mapping[str, Any]) -> Dataset:
                 raise InputTypeError(
                     f"A document's id, title and text are strings; got {item!r:.80} at {document_id!r}."
                 )
+            check_text(item, f"document {document_id!r}")
         documents[document_id] = f"{title} {text}" if title else text
         if title:
             titles[document_id] = title
     for query_id, text in data["queries"].items():
         if not isinstance(query_id, str) or not isinstance(text, str):
             raise InputTypeError(f"A query's id and text are strings; got {text!r:.80} at {query_id!r}.")
+        check_text(text, f"query {query_id!r}")
     qrels = {q: {d: _grade(q, d, g) for d, g in grades.items()} for q, grades in (data.get("qrels") or {}).items()}
     return Dataset(str(data.get("name", "data")), documents, titles, dict(data["queries"]), qrels)
 

@@ -15,7 +15,8 @@ def read_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Rows of a jsonl or csv file with their line numbers, counted from 1; empty lines are passed over.
 
     Raises:
-        ReadError: The file is missing, isn't UTF-8, or a line isn't a JSON object or has another number of columns.
+        ReadError: The file can't be read, isn't UTF-8, or a line isn't a JSON object, holds half of a character, or has
+            another number of columns.
     """
     rows = _csv_rows(path) if path.suffix == ".csv" else _json_rows(path)
     try:
@@ -24,6 +25,13 @@ def read_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         raise ReadError(f"{path} is missing. Check the path and the split's name.") from None
     except UnicodeDecodeError as error:
         raise ReadError(f"{path} must be UTF-8 text; got {error.reason} at byte {error.start}.") from None
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: OSError) -> ReadError:
+    """What to raise for what the file system says of a file."""
+    return ReadError(f"{path} must be a file that can be read; got: {error.strerror or error}. Name another.")
 
 
 def _json_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -37,7 +45,19 @@ def _json_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
                 raise ReadError(f"{path}, line {line}: not JSON ({error.msg}).") from None
             if not isinstance(row, dict):
                 raise ReadError(f"{path}, line {line}: a line must be a JSON object; got {type(row).__name__}.")
+            if "\\ud" in text.lower():
+                _refuse_lone_surrogates(row, path, line)
             yield line, row
+
+
+def _refuse_lone_surrogates(row: Mapping[str, Any], path: Path, line: int) -> None:
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ReadError(
+            f"{path}, line {line}: a text is Unicode without lone surrogates; got {error.object[error.start]!r}, half "
+            "of a character. Write the other half or remove it."
+        ) from None
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -86,6 +106,8 @@ def read_qrels(path: Path) -> Iterator[tuple[str, str, int]]:
         raise ReadError(f"{path} is missing. Check the path and the split's name.") from None
     except UnicodeDecodeError as error:
         raise ReadError(f"{path} must be UTF-8 text; got {error.reason} at byte {error.start}.") from None
+    except OSError as error:
+        raise unreadable(path, error) from error
     for line, text in enumerate(lines, start=1):
         if not text.strip() or (line == 1 and not _is_number(text.rsplit("\t", 1)[-1])):
             continue

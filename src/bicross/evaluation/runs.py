@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from bicross.errors import InputError, ReadError
+from bicross.evaluation.files import unreadable
 
 Run = Mapping[str, Mapping[str, float]]
 """Scores by query id and document id; the documents of a query are best first."""
@@ -46,6 +47,8 @@ def read_run(path: str | Path) -> dict[str, dict[str, float]]:
         raise ReadError(f"There is no run file {str(path)!r}. Check the path.") from None
     except UnicodeDecodeError as error:
         raise ReadError(f"{path} must be UTF-8 text; got {error.reason} at byte {error.start}.") from None
+    except OSError as error:
+        raise unreadable(path, error) from error
     if not rows:
         raise ReadError(f"A run holds at least one line; {str(path)!r} is empty. Write it anew.")
     return {q: {d: -places[d][0] for d in sorted(places, key=places.__getitem__)} for q, places in rows.items()}
