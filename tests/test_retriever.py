@@ -206,7 +206,7 @@ def test_recreate_keeps_the_old_until_the_new_can_be_made(
     broken.encode_document = lambda texts: 1 / 0  # type: ignore[method-assign]
     with pytest.raises(ZeroDivisionError):
         TwoStageRetriever(broken, store).index(PASSAGES, recreate=True)
-    with pytest.raises(ConfigurationError, match="recreate needs passages"):
+    with pytest.raises(ConfigurationError, match=r"recreate needs a source .* holds no passage now"):
         TwoStageRetriever(bi_encoder, store).index([], recreate=True)
     assert store.count() == 14
     TwoStageRetriever(bi_encoder, store).index([], recreate=True, force=True)
@@ -267,9 +267,12 @@ def test_a_read_that_failed_in_part_deletes_nothing_unless_forced(store: ExactSt
     retriever.index(PASSAGES, source="a")
     with pytest.raises(ConfigurationError, match="1 of its files could not be read"):
         retriever.index(Reading(PASSAGES[:3]), source="a", delete_missing=True)
+    with pytest.raises(ConfigurationError, match=r"recreate needs a source .* 1 of its files could not be read"):
+        retriever.index(Reading(PASSAGES[:3]), source="a", recreate=True)
     assert store.count() == 14
     report = retriever.index(Reading(PASSAGES[:3]), source="a")
     assert (report.deleted, report.skipped) == (0, 1)
+    assert retriever.index(Reading(PASSAGES[:3]), source="a", recreate=True, force=True).new == store.count() == 3
 
 
 def test_blank_passages_and_duplicates_are_counted(store: ExactStore, encoder: CountingEncoder) -> None:

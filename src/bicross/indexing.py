@@ -80,12 +80,14 @@ class Incoming:
     unread: int
 
 
-def prepare(passages: Iterable[Passage], source: str, *, delete_missing: bool, force: bool) -> Incoming:
+def prepare(
+    passages: Iterable[Passage], source: str, *, delete_missing: bool, force: bool, recreate: bool = False
+) -> Incoming:
     """Validate what comes in, before anything is encoded or written.
 
     Raises:
         InputTypeError, InputError: Something that can't be indexed; names its position.
-        ConfigurationError: `delete_missing` for a source that is empty or wasn't read wholly.
+        ConfigurationError: `delete_missing` or `recreate` for a source that is empty or wasn't read wholly.
     """
     skipped = getattr(passages, "skipped", ())
     unread = sum(getattr(each, "failed", True) for each in skipped)
@@ -97,11 +99,11 @@ def prepare(passages: Iterable[Passage], source: str, *, delete_missing: bool, f
         owned = _owned(passage, source)
         latest[owned.id] = owned, _stamp(owned, source, position)
     found = {id: pair for id, pair in latest.items() if pair[0].full_text.strip()}
-    if delete_missing and not force and (unread or not found):
+    if (delete_missing or recreate) and not force and (unread or not found):
         reason = f"{unread} of its files could not be read" if unread else "it holds no passage now"
         raise ConfigurationError(
-            f"delete_missing needs a source that was read wholly, got {source!r}, and {reason}: what they held would "
-            "be deleted. Mend the source, or pass force=True."
+            f"{'recreate' if recreate else 'delete_missing'} needs a source that was read wholly, got {source!r}, and "
+            f"{reason}: what they held would be deleted. Mend the source, or pass force=True."
         )
     return Incoming(found, len(latest) - len(found), len(given) - len(latest), len(skipped))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -126,7 +126,7 @@ class TwoStageRetriever:
 
         Raises:
             InputTypeError, InputError: Something that can't be indexed; names its position.
-            ConfigurationError: `delete_missing` for a source that is empty or wasn't read wholly.
+            ConfigurationError: `delete_missing` or `recreate` for a source that is empty or wasn't read wholly.
             FingerprintMismatchError, DimensionMismatchError: Other models filled the collection.
             StorageFullError: The disk is nearly full. What was acknowledged is there.
         """
@@ -138,9 +138,9 @@ class TwoStageRetriever:
         digest = None if unusual else digest_of(passages, source, delete_missing=delete_missing)
         report = self._as_before(source, digest)
         if report is None:
-            incoming = prepare(passages, source, delete_missing=delete_missing, force=force)
+            incoming = prepare(passages, source, delete_missing=delete_missing, force=force, recreate=recreate)
             if recreate:
-                self._drop(incoming.passages, source, force)
+                self._drop()
             report = self._sync(incoming, source, digest, delete_missing, show_progress, reweight)
         if optimize and (info := self.store.info()) is not None:
             if info.count - info.indexed_vectors_count > _ANNOUNCED:
@@ -423,13 +423,8 @@ class TwoStageRetriever:
             hits = [self._with_context(hit, context) for hit in hits]
         return SearchResult(tuple(hits), reranked.scored, milliseconds, unscored, reranked.truncated)
 
-    def _drop(self, incoming: Collection[str], source: str, force: bool) -> None:
-        """Remove the collection, once there is something to put in its place and a model that can."""
-        if not incoming and not force:
-            raise ConfigurationError(
-                f"recreate needs passages to put in the place of the collection, got none of {source!r}. Check the "
-                "source, or pass force=True to empty the collection."
-            )
+    def _drop(self) -> None:
+        """Remove the collection, once there is a model that can fill it again."""
         self.first_stage.checked_dimension()
         self.bi_encoder.encode_document("does it work?")
         self.store.drop()

@@ -48,7 +48,8 @@ def index(
         bool, typer.Option("--delete-missing", help="Remove what is gone from this source.")
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Delete also where the source is empty or not wholly readable.")
+        bool,
+        typer.Option("--force", help="Delete, or recreate, also where the source is empty or not wholly readable."),
     ] = False,
     recreate: Annotated[bool, typer.Option("--recreate", help="Remove the whole collection first.")] = False,
     first_stage: Annotated[
