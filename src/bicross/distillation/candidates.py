@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bicross.distillation.labels import Labels
+from bicross.distillation.whole_file import whole_file
 from bicross.errors import ConfigurationError
 from bicross.ranking import exact_top_k
 from bicross.types import Encoder, Floats
@@ -67,11 +68,8 @@ def search_candidates(labels: Labels, encoder: Encoder, *, top_k: int = 100, fol
     documents = encoder.encode_document(list(labels.documents.values()))
     positions, scores = exact_top_k(queries, documents, top_k)
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        with part.open("wb") as file:
+        with whole_file(path) as part, part.open("wb") as file:
             np.savez(file, positions=positions, scores=scores)
-        part.replace(path)  # a run that is killed here leaves nothing half-written
     return Candidates(ids, rows, positions, scores)
 
 

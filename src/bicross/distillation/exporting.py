@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bicross.distillation.lists import CandidateLists, ScoredList
+from bicross.distillation.whole_file import whole_file
 from bicross.errors import ConfigurationError, InputError, MissingExtraError
 from bicross.evaluation.runs import write_run
 
@@ -66,12 +67,9 @@ def export_dataset(lists: CandidateLists, layout: str, *, negatives: int | None 
 def export_file(lists: CandidateLists, path: str | Path, layout: str, *, negatives: int | None = None) -> Path:
     """`export_rows` as a .jsonl file, which appears once it is complete."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    with part.open("w", encoding="utf-8") as file:
+    with whole_file(path) as part, part.open("w", encoding="utf-8") as file:
         for row in export_rows(lists, layout, negatives=negatives):
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    part.replace(path)
     return path
 
 

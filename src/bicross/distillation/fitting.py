@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from bicross.distillation.packing import has_bf16
+from bicross.distillation.whole_file import whole_file
 from bicross.errors import ConfigurationError, MissingExtraError, TrainingError
 
 _DONE = "complete"
@@ -129,14 +130,14 @@ def claim(run: Path, recipe: dict[str, Any]) -> None:
     Raises:
         ConfigurationError: The folder holds another run.
     """
-    run.mkdir(parents=True, exist_ok=True)
     path, text = run / "run.json", json.dumps(recipe, indent=2)
     if path.exists() and path.read_text(encoding="utf-8") != text:
         raise ConfigurationError(
             f"A run goes on with the settings and data that it began with; {str(run)!r} holds another run. "
             "Repeat the earlier call, name another run_folder, or delete this one."
         )
-    path.write_text(text, encoding="utf-8")
+    with whole_file(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def load_state(module: nn.Module, checkpoint: Path, *, half: bool = True) -> None:
@@ -187,7 +188,7 @@ def training_arguments(folder: Path, settings: TrainingSettings) -> Any:
         ) from None
     from transformers import TrainingArguments
 
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=settings.batch_size,
         num_train_epochs=1,  # the sequence holds them all
@@ -204,6 +205,10 @@ def training_arguments(folder: Path, settings: TrainingSettings) -> Any:
         disable_tqdm=not settings.show_progress,
         report_to="none",
     )
+    # Several GPUs are for several processes. In one process the Trainer would split a batch's tensors over all of them,
+    # row by row, which tears apart texts and the places that point at them.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
 
 
 def _trainer(

@@ -5,7 +5,6 @@ The only file that imports pyarrow.
 
 from __future__ import annotations
 
-import errno
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,7 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bicross.errors import MissingExtraError, ReadError, StorageFullError
+from bicross.distillation.whole_file import whole_file
+from bicross.errors import MissingExtraError, ReadError
 from bicross.types import Floats
 
 _KEY = b"bicross"
@@ -38,18 +38,8 @@ def write_table(path: Path, columns: Mapping[str, Any], facts: Mapping[str, Any]
     arrays = [pa.array(v, pa.string() if isinstance(v, list) else None, from_pandas=True) for v in columns.values()]
     table = pa.Table.from_arrays(arrays, names=list(columns))
     table = table.replace_schema_metadata({_KEY: json.dumps(facts, sort_keys=True).encode()})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    try:
+    with whole_file(path) as part:
         pq.write_table(table, part, row_group_size=_GROUP, compression="zstd")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        if error.errno == errno.ENOSPC:
-            raise StorageFullError(
-                f"{path} can't be written: the disk is full. Free space and run again; nothing that was there is lost."
-            ) from error
-        raise
 
 
 def read_table(path: Path, needed: Mapping[str, str]) -> tuple[Any, dict[str, Any]]:

@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
 
+from bicross.distillation.whole_file import whole_file
 from bicross.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
@@ -146,9 +147,8 @@ class RunFolder:
         return dict(manifest)
 
     def _write(self) -> None:
-        part = self.folder / "run.json.part"
-        part.write_text(json.dumps(self.manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        part.replace(self.folder / "run.json")
+        with whole_file(self.folder / "run.json") as part:
+            part.write_text(json.dumps(self.manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def _hashes(self, outputs: Sequence[str]) -> dict[str, str | None]:
         return {output: _hash_path(self.folder / output) for output in outputs}

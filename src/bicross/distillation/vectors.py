@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from bicross.caches import VectorCache
+from bicross.distillation.whole_file import whole_file
 from bicross.encoding.prompts import Role
 from bicross.evaluation.counted import CountedEncoder, query_fingerprint
 from bicross.progress import progress
@@ -28,25 +29,29 @@ def kept_vectors(path: Path, encoder: Encoder, role: Role, texts: Sequence[str],
 
     Returns:
         float32, mapped from the file. **Shape:** (len(texts), dimension).
+
+    Raises:
+        StorageFullError: The disk is full.
     """
     if not path.exists():
         encode = CountedEncoder(encoder, role)
         key = query_fingerprint(encoder) if role == "query" else encoder.document_fingerprint
-        part = path.with_suffix(".part")
-        file = None
-        with progress(f"encoding {path.stem}", len(texts), None) as advance:
+        if not texts:
+            return np.zeros((0, 1), dtype=np.float32)
+        # Written, not mapped: where the disk is full, writing to a mapping ends the process with a signal.
+        with (
+            whole_file(path) as part,
+            part.open("wb") as file,
+            progress(f"encoding {path.stem}", len(texts), None) as advance,
+        ):
             for start in range(0, len(texts), _BLOCK):
                 block = list(texts[start : start + _BLOCK])
                 vectors = encode(block) if cache is None else cache.encode(key, block, encode)
-                if file is None:
-                    shape = (len(texts), vectors.shape[1])
-                    file = np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=shape)
-                file[start : start + len(block)] = vectors
+                if start == 0:
+                    header = {"descr": "<f4", "fortran_order": False, "shape": (len(texts), vectors.shape[1])}
+                    np.lib.format.write_array_header_1_0(file, header)
+                file.write(np.ascontiguousarray(vectors, dtype="<f4").data)
                 advance(len(block))
         encode.warn()
-        if file is None:
-            return np.zeros((0, 1), dtype=np.float32)
-        file.flush()
-        part.replace(path)
     kept: Floats = np.load(path, mmap_mode="r")
     return kept
