@@ -3,6 +3,7 @@ learn the same."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -104,6 +105,8 @@ def test_two_processes_learn_what_one_does_with_twice_the_batch(tmp_path: Path) 
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stderr[-3000:]
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    losses = [json.loads((tmp_path / name / "bicross.json").read_text())["losses"] for name in ("one", "two")]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
     for name in one:
         if name.endswith("key.bias"):  # softmax doesn't see it: its gradient is rounding, which AdamW makes a step of
             continue

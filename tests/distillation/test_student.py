@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import TrainingArguments
 
 from bicross.bi_encoder import BiEncoder
 from bicross.caches import VectorCache
-from bicross.distillation.fitting import TrainingSettings
-from bicross.distillation.list_batches import texts_alone
-from bicross.distillation.list_student import ListStudent
+from bicross.distillation.fitting import TrainingSettings, training_arguments
+from bicross.distillation.held_out_lists import split_lists
+from bicross.distillation.list_batches import Lists, texts_alone
+from bicross.distillation.list_student import ListStudent, _Lists
 from bicross.distillation.lists import CandidateLists, ScoredList
 from bicross.distillation.student import train_bi_encoder
 from bicross.distillation.student_settings import StudentSettings
@@ -136,6 +138,51 @@ def interrupted_after(monkeypatch: pytest.MonkeyPatch, stop_at: int) -> dict[str
     return count
 
 
+def test_the_trainer_neither_counts_labels_nor_multiplies_the_loss(student, tmp_path, monkeypatch) -> None:
+    """Handed a count of labels, it would multiply the loss by the number of processes."""
+    forward, seen = ListStudent.forward, set()
+
+    @functools.wraps(forward)
+    def noting(self, *args, **kwargs):
+        seen.update(kwargs)
+        return forward(self, *args, **kwargs)
+
+    monkeypatch.setattr(ListStudent, "forward", noting)
+    train_bi_encoder(known_order(), student, out=tmp_path / "model", settings=replace(QUERY, epochs=1))
+    assert "labels" in seen
+    assert "num_items_in_batch" not in seen
+
+
+def test_one_process_takes_one_gpu(tmp_path, monkeypatch) -> None:
+    """The Trainer would spread a batch over all GPUs that it sees, and tear it apart."""
+    monkeypatch.setattr("transformers.TrainingArguments.n_gpu", property(lambda self: getattr(self, "_n_gpu", 1)))
+    made = TrainingArguments.__post_init__
+
+    def with_four_gpus(self) -> None:
+        made(self)
+        self._n_gpu = 4
+
+    monkeypatch.setattr(TrainingArguments, "__post_init__", with_four_gpus)
+    arguments = training_arguments(tmp_path, TRAINING)
+    assert arguments.n_gpu == 1
+    assert arguments.train_batch_size == TRAINING.batch_size
+
+
+def test_matryoshka_leaves_lengths_to_models_that_compare_by_dot_product() -> None:
+    """The whole vector is one of the lengths: the loss of it alone is the loss without Matryoshka."""
+    torch.manual_seed(0)
+    queries, documents = 3 * torch.randn(2, 8), 3 * torch.randn(3, 8)
+    columns = torch.tensor([[0, 1], [2, 1]])
+    teacher = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    nothing, mask = torch.full((2, 2), torch.nan), torch.ones(2, 2, dtype=torch.bool)
+    found = []
+    for dimensions in ((), (8,)):
+        module = ListStudent({}, weights={"kl": 1.0}, spreads=[1.0], dimensions=dimensions, cosine=False)
+        batch = _Lists(module, columns, mask, teacher, nothing, torch.zeros(2, dtype=torch.long), {})
+        found.append(batch.loss(queries, documents).item())
+    assert found[0] == pytest.approx(found[1])
+
+
 def test_a_finished_run_trains_no_more(student, tmp_path, monkeypatch) -> None:
     lists = known_order()
     first = train_bi_encoder(lists, student, out=tmp_path / "a", settings=QUERY, run_folder=tmp_path / "run")
@@ -151,7 +198,9 @@ def test_training_stops_when_the_held_out_figures_stop_rising(student, tmp_path)
     nothing = replace(QUERY, epochs=9, patience=2, training=replace(TRAINING, learning_rate=1e-12))
     report = train_bi_encoder(known_order(), student, out=tmp_path / "model", settings=nothing)
     assert len(report.curve) == 2
-    assert {path.name for path in (tmp_path / "model.run").glob("checkpoint-*")} == {"checkpoint-6", "checkpoint-12"}
+    steps = report.lists // TRAINING.batch_size
+    kept = {path.name for path in (tmp_path / "model.run").glob("checkpoint-*")}
+    assert kept == {f"checkpoint-{steps}", f"checkpoint-{2 * steps}"}
 
 
 def test_frozen_documents_come_from_the_cache(student, tmp_path, monkeypatch) -> None:
@@ -186,6 +235,37 @@ def test_several_teachers_have_a_scale_each(student, tmp_path) -> None:
     report = train_bi_encoder([one, other], student, out=tmp_path / "model", settings=settings)
     assert len(report.scales) == 2
     assert report.scales[0] != report.scales[1]
+
+
+def test_only_sets_that_are_trained_on_have_a_scale(student, tmp_path) -> None:
+    settings = replace(QUERY, losses={"mse": 1.0}, epochs=1)
+    report = train_bi_encoder(
+        known_order(), student, out=tmp_path / "model", settings=settings, held_out=known_order(9, seed=5)
+    )
+    assert len(report.scales) == 1
+    assert report.held_out == 9
+
+
+def test_what_is_held_out_stays_so_when_other_lists_come_and_go() -> None:
+    every = Lists.of([known_order()])
+    train, held = split_lists(every, 10, seed=3)
+    asked = {every.queries[row.query] for row in held}
+    assert len(held) == 10
+    assert asked.isdisjoint(every.queries[row.query] for row in train)
+    some = known_order()
+    fewer = Lists.of([CandidateLists([one for i, one in enumerate(some) if i % 3], some.documents)])
+    _, again = split_lists(fewer, 5, seed=3)
+    kept = [fewer.queries[row.query] for row in again]
+    assert sum(query in asked for query in kept) >= 4
+    assert {every.queries[row.query] for row in split_lists(every, 10, seed=4)[1]} != asked
+
+
+def test_a_query_is_not_on_both_sides_under_two_ids() -> None:
+    lists = known_order(30)
+    others = [replace(one, query_id=f"again-{one.query_id}", labels=one.labels * np.nan) for one in lists]
+    every = Lists.of([CandidateLists([*lists, *others], lists.documents)])
+    train, held = split_lists(every, 5, seed=0)
+    assert {every.queries[row.query] for row in held}.isdisjoint(every.queries[row.query] for row in train)
 
 
 def test_texts_alone_teach_a_table_the_vectors_of_its_tower(student, tmp_path) -> None:
@@ -300,12 +380,40 @@ def test_settings_that_make_no_sense(student, tmp_path, settings, message) -> No
         train_bi_encoder(known_order(), student, out=tmp_path / "model", settings=replace(SETTINGS, **settings))
 
 
+def first_only(lists: CandidateLists) -> CandidateLists:
+    """One candidate for each query."""
+    one = slice(0, 1)
+    return CandidateLists(
+        (
+            ScoredList(
+                x.query_id, x.query, x.document_ids[one], x.scores[one], x.labels[one], x.kinds[one], x.ranks[one]
+            )
+            for x in lists
+        ),
+        lists.documents,
+    )
+
+
+def test_losses_without_anything_to_learn_from_are_named(student, tmp_path, caplog) -> None:
+    settings = replace(QUERY, epochs=1, losses={"kl": 1.0, "contrastive": 1.0})
+    train_bi_encoder(first_only(known_order(scores=False)), student, out=tmp_path / "model", settings=settings)
+    assert "no list has what the losses ['kl'] learn from" in caplog.text
+
+
 def test_data_that_teaches_nothing(student, tmp_path) -> None:
     lists = known_order()
     with pytest.raises(InputError, match="nothing to distil"):
         train_bi_encoder(lists.with_scores(lists.scores * 0), student, out=tmp_path / "model", settings=SETTINGS)
     with pytest.raises(InputError, match="got none"):
         train_bi_encoder(CandidateLists([], {}), student, out=tmp_path / "model", settings=SETTINGS)
+    with pytest.raises(InputError, match=r"none of 74 lists does \(losses: kl\)"):
+        train_bi_encoder(
+            known_order(scores=False), student, out=tmp_path / "model", settings=replace(SETTINGS, losses={"kl": 1.0})
+        )
+    with pytest.raises(InputError, match=r"none of 74 lists does.*Mine more candidates"):
+        train_bi_encoder(
+            first_only(lists), student, out=tmp_path / "model", settings=replace(QUERY, losses={"kl": 1, "listwise": 1})
+        )
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
     with pytest.raises(ConfigurationError, match="isn't empty"):

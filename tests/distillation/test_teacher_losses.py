@@ -113,6 +113,19 @@ def test_the_scale_is_learnt() -> None:
     assert scale.offset.item() == pytest.approx(-3.0, abs=0.05)
 
 
+@pytest.mark.parametrize(("start", "best"), [(500.0, 40.0), (1e-3, 20.0)])
+def test_a_scale_beyond_its_bounds_finds_back(start: float, best: float) -> None:
+    torch.manual_seed(0)
+    cosines, teacher = torch.rand(64, 8) * 2 - 1, torch.zeros(64, dtype=torch.long)
+    scale = TeacherScale(initial=start)
+    optimizer = torch.optim.Adam(scale.parameters(), lr=0.05)
+    for _ in range(300):
+        optimizer.zero_grad()
+        mse(scale(cosines, teacher), best * cosines, torch.ones(64, 8, dtype=torch.bool)).backward()
+        optimizer.step()
+    assert scale.scales.item() == pytest.approx(best, abs=0.5)
+
+
 def test_vector_matching_by_hand() -> None:
     vectors, targets = torch.tensor([[3.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 1.0], [0.0, 9.0]])
     assert vector_matching(vectors, targets).item() == pytest.approx((2 - math.sqrt(2)) / 2)
@@ -195,3 +208,10 @@ def test_matryoshka_is_equal_to_sentence_transformers() -> None:
         lambda q, d: contrastive(20 * q @ d.T, eye, everything), (queries, documents), (16, 8, 4), (1, 0.5, 0.25)
     )
     assert ours.item() == pytest.approx(other.item(), abs=1e-6)
+
+
+def test_vectors_that_are_compared_by_dot_product_keep_their_lengths() -> None:
+    vector = torch.tensor([[3.0, 4.0, 12.0]])
+    norms = matryoshka(lambda cut: cut.norm(), (vector,), (3, 2), (1, 0.5), normalize=False)
+    assert norms.item() == pytest.approx(13 + 0.5 * 5)
+    assert matryoshka(lambda cut: cut.norm(), (vector,), (3, 2), (1, 0.5)).item() == pytest.approx(1.5)

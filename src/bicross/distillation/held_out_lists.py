@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,10 @@ labels, among all documents of the held-out lists (of all lists, where documents
 
 
 def split_lists(lists: Lists, count: int, *, seed: int) -> tuple[list[Row], list[Row]]:
-    """Divides the rows so that no document that is relevant to a held-out query is relevant to one in training.
+    """Divides the rows so that no query is on both sides, and no document that is relevant to one on each.
+
+    What is held out depends on the seed and the queries' texts alone: a later round, whose lists are of other queries
+    in part, holds out none that an earlier one was trained on.
 
     Args:
         lists: The rows.
@@ -41,25 +45,29 @@ def split_lists(lists: Lists, count: int, *, seed: int) -> tuple[list[Row], list
     Raises:
         ConfigurationError: Nothing would be left to train on.
     """
-    rng = np.random.default_rng(seed)
     held: list[Row] = []
     for source in range(len(lists.spreads)):
         usable = [row for row in lists.rows if row.source == source and _comparable(row)]
-        held += [usable[i] for i in sorted(rng.permutation(len(usable))[:count].tolist())]
-    taken = {row.query for row in held}
+        drawn = sorted(usable, key=lambda row: _lot(lists.queries[row.query], seed))[:count]
+        held += sorted(drawn, key=lambda row: row.query)
+    taken = {lists.queries[row.query] for row in held}
     answers = {document for row in held for document in row.documents[row.labels > 0].tolist()}
     train = [
         row
         for row in lists.rows
-        if row.query not in taken and answers.isdisjoint(row.documents[row.labels > 0].tolist())
+        if lists.queries[row.query] not in taken and answers.isdisjoint(row.documents[row.labels > 0].tolist())
     ]
     if not train:
         raise ConfigurationError(
             f"held_out must leave lists to train on; got {count!r} of {len(lists.rows)} lists. Hold out fewer."
         )
     if dropped := len(lists.rows) - len(held) - len(train):
-        logger.info("%d lists share an answer with a held-out one and are not trained on", dropped)
+        logger.info("%d lists share a query or an answer with a held-out one and are not trained on", dropped)
     return train, held
+
+
+def _lot(query: str, seed: int) -> bytes:
+    return hashlib.sha256(f"{seed}\x00{query}".encode("utf-8", "surrogatepass")).digest()
 
 
 def _comparable(row: Row) -> bool:

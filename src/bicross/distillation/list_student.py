@@ -29,6 +29,10 @@ class ListStudent(nn.Module):
         projection: From the student's vectors to those that it matches.
     """
 
+    accepts_loss_kwargs = False
+    """Tells the Trainer that the loss is a mean already. It takes a forward with ``**vectors`` for one that divides by
+    a count of labels, and multiplies the loss by the number of processes."""
+
     def __init__(
         self,
         towers: Mapping[str, nn.Module],
@@ -133,7 +137,8 @@ class _Lists:
         queries, documents = self._comparable(queries), self._comparable(documents)
         if not self.student.dimensions:
             return self._loss(queries, documents)
-        return matryoshka(self._loss, (queries, documents), self.student.dimensions)
+        dimensions, cosine = self.student.dimensions, self.student.cosine
+        return matryoshka(self._loss, (queries, documents), dimensions, normalize=cosine)
 
     def _loss(self, queries: Tensor, documents: Tensor) -> Tensor:
         similarities = queries @ documents.T

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from bicross.bi_encoder import BiEncoder
 from bicross.caches import VectorCache
@@ -16,11 +19,13 @@ from bicross.distillation.held_out_lists import split_lists
 from bicross.distillation.list_batches import Lists, fingerprint
 from bicross.distillation.lists import CandidateLists
 from bicross.distillation.student_session import Outcome, Session
-from bicross.distillation.student_settings import StudentSettings
+from bicross.distillation.student_settings import LIST_LOSSES, StudentSettings
 from bicross.encoding.files import write_json
 from bicross.encoding.saving import push
-from bicross.errors import CheckpointError, ConfigurationError, DimensionMismatchError
+from bicross.errors import CheckpointError, ConfigurationError, DimensionMismatchError, InputError
 from bicross.types import Encoder
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +85,8 @@ def train_bi_encoder(
 
     Raises:
         ConfigurationError: Arguments that make no sense, ``out`` isn't empty, or ``run_folder`` holds another run.
-        InputError: No list, or a teacher that gives all candidates of a query one score.
+        InputError: No list, a teacher that gives all candidates of a query one score, or lists from which none of the
+            losses can learn.
         DimensionMismatchError: A trained query tower's vectors don't fit the frozen documents'.
         TrainingError: A loss or gradient isn't a finite number; the last good checkpoint stays.
         MissingExtraError: accelerate, or peft for ``lora``, isn't installed.
@@ -102,6 +108,7 @@ def train_bi_encoder(
     arguments = training_arguments(run, settings.trainer)
     with arguments.main_process_first():
         lists = Lists.of([*sets, *tests])
+        _check_teaching(lists, len(sets), settings)
         claim(run, {**recipe, "data": fingerprint([*sets, *tests])})
         session = Session(student, lists, settings, query_tower, vector_teacher, cache, arguments)
     if tests:
@@ -122,6 +129,32 @@ def train_bi_encoder(
             f"in {str(out)!r}. The student's folder was changed during training: train again."
         )
     return StudentReport(**asdict(outcome), folder=out, document_fingerprint=print_)
+
+
+def _check_teaching(lists: Lists, sets: int, settings: StudentSettings) -> None:
+    """Whether the losses have anything to learn from; those that have nothing are named in the log.
+
+    Raises:
+        InputError: None of the losses of lists has.
+    """
+    rows = [row for row in lists.rows if row.source < sets and len(row.documents)]
+    scored = max((int(np.isfinite(row.scores).sum()) for row in rows), default=0)
+    judged = any(len(row.documents) > 1 and (row.labels > 0).any() for row in rows)
+    several = len({int(place) for row in rows for place in row.documents}) > 1
+    answered = several and (scored > 0 or any((row.labels > 0).any() for row in rows))
+    learns = {"kl": scored > 1, "margin_mse": scored > 1, "mse": scored > 0, "listwise": judged}
+    learns["contrastive"] = answered
+    wanted = [name for name in LIST_LOSSES if settings.weights.get(name)]
+    idle = [name for name in wanted if not learns[name]]
+    if not rows or not idle:
+        return
+    if len(idle) == len(wanted) and not settings.weights.get("vectors"):
+        raise InputError(
+            "A list teaches by two candidates with a teacher's scores, or by one judged relevant beside others; "
+            f"none of {len(rows)} lists does (losses: {', '.join(wanted)}). Mine more candidates, score them, or "
+            "bring judgments."
+        )
+    logger.warning("no list has what the losses %s learn from: scores of two candidates, or judgments", idle)
 
 
 def _jsonable(settings: StudentSettings) -> dict[str, Any]:

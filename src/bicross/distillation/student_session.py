@@ -21,6 +21,7 @@ from bicross.distillation.list_student import ListStudent
 from bicross.distillation.student_settings import StudentSettings
 from bicross.distillation.towers import build_towers, write_towers
 from bicross.distillation.vectors import kept_vectors
+from bicross.distillation.whole_file import whole_file
 from bicross.encoding.files import write_json
 from bicross.encoding.prompts import Role, role_prompt
 from bicross.encoding.specs import BiCheckpoint
@@ -150,6 +151,7 @@ class Session:
         load_state(self.module, done[best], half=settings.half)
         if height(curve[best + 1]) <= height(curve[0]):
             logger.warning("no epoch is better on the held-out lists than before training: %s", curve)
+        sets = 1 + max(row.source for row in train)  # behind them are sets of the caller's to choose the epoch by
         history = json.loads((done[-1] / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
         return Outcome(
             epoch=best + 1,
@@ -157,7 +159,7 @@ class Session:
             after=curve[best + 1],
             curve=tuple(curve[1:]),
             losses=tuple((entry["step"], round(entry["loss"], 6)) for entry in history if "loss" in entry),
-            scales=tuple(round(scale, 4) for scale in self.module.scale.scales.tolist()),
+            scales=tuple(round(scale, 4) for scale in self.module.scale.scales.tolist()[:sets]),
             lists=len(train),
             held_out=len(held),
         )
@@ -176,9 +178,9 @@ class Session:
         """Measured once, by the first process, and kept beside the weights."""
         path = folder / _CURVE
         if not path.exists() and self.arguments.should_save:
-            part = path.with_suffix(".part")
-            write_json(part, test.measure(self.module))
-            part.replace(path)
+            figures = test.measure(self.module)
+            with whole_file(path) as part:
+                write_json(part, figures)
         self.arguments.distributed_state.wait_for_everyone()
         found: Figures = json.loads(path.read_text(encoding="utf-8"))["all"]
         return found

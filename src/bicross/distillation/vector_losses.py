@@ -39,7 +39,11 @@ class TeacherScale(nn.Module):
     @property
     def scales(self) -> Tensor:
         """The scale for every teacher. **Shape:** (teachers,)."""
-        return self.log_scale.exp().clamp(*self.bounds)
+        return self.log_scale.clamp(*self._log_bounds).exp()
+
+    @property
+    def _log_bounds(self) -> tuple[float, float]:
+        return math.log(self.bounds[0]), math.log(self.bounds[1])
 
     def forward(self, similarities: Tensor, teacher: Tensor) -> Tensor:
         """Similarities as logits.
@@ -51,6 +55,9 @@ class TeacherScale(nn.Module):
         Returns:
             **Unit:** logit. **Shape:** as ``similarities``.
         """
+        # Beyond a bound it would have no gradient, and stay there for ever. (Through ``data``, since a batch whose
+        # vectors are taken at several lengths comes here several times before its gradients.)
+        self.log_scale.data.clamp_(*self._log_bounds)
         return self.scales[teacher].unsqueeze(1) * similarities + self.offset[teacher].unsqueeze(1)
 
 
@@ -91,25 +98,32 @@ def matryoshka(
     vectors: Sequence[Tensor],
     dimensions: Sequence[int],
     weights: Sequence[float] | None = None,
+    *,
+    normalize: bool = True,
 ) -> Tensor:
     r"""A loss at several lengths of the vectors, so that their first numbers serve as shorter vectors.
 
     :math:`\sum_k w_k L(\overline{v_{1:k}}, …)` (Kusupati et al. 2022, arXiv 2205.13147, eq. 1), cut and then
-    normalised, as `encode_query(..., truncate_dim=k, normalize=True)` does.
+    normalised where ``normalize`` says so, as `encode_query(..., truncate_dim=k, normalize=...)` does.
 
     Args:
         loss: Takes the cut vectors, as many as there are in ``vectors``.
         vectors: **Shape:** each (texts, dimension).
         dimensions: The lengths.
         weights: One for each length; by default 1.
+        normalize: Whether a cut vector gets unit length; False where texts are compared by dot product.
 
     Returns:
         Scalar.
     """
     chosen = [1.0] * len(dimensions) if weights is None else weights
+
+    def cut(vector: Tensor, length: int) -> Tensor:
+        return functional.normalize(vector[:, :length], dim=1) if normalize else vector[:, :length]
+
     return torch.stack(
         [
-            weight * loss(*(functional.normalize(vector[:, :length], dim=1) for vector in vectors))
+            weight * loss(*(cut(vector, length) for vector in vectors))
             for length, weight in zip(dimensions, chosen, strict=True)
         ]
     ).sum()
