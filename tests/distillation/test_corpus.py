@@ -31,9 +31,11 @@ def test_a_folder_with_judgments(folder: Path) -> None:
     assert as_dataset(labels).qrels == {"q1": {"d1": 1, "d2": 1}, "q2": {"d3": 1, "d5": 0}, "q3": {"d4": 1}}
 
 
-def test_without_a_training_split_no_query_is_taken(folder: Path) -> None:
+def test_without_a_training_split_no_query_is_taken(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     # The folder's queries may be those of its test.
-    assert read_corpus(folder, split="dev").queries == {}
+    with caplog.at_level("WARNING"):
+        assert read_corpus(folder, split="dev").queries == {}
+    assert "no judgments of the split 'dev' (splits there: train)" in caplog.text
     assert read_corpus(folder / "corpus.jsonl").queries == {}
     assert read_corpus(folder / "corpus.jsonl").documents["d1"] == "cat the cat sits on the tree"
 
@@ -63,3 +65,5 @@ def test_bad_input(folder: Path, tmp_path: Path) -> None:
         read_corpus(folder, qrels=tmp_path / "q.tsv")
     with pytest.raises(InputError, match="holds none"):
         read_corpus(jsonl(tmp_path / "empty.jsonl", []))
+    with pytest.raises(InputError, match="file of queries holds at least one"):
+        read_corpus(folder, jsonl(tmp_path / "nothing.jsonl", []))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,15 +18,20 @@ from typer.testing import CliRunner
 
 from bicross.bi_encoder import BiEncoder
 from bicross.cli import app
+from bicross.distillation import stages
 from bicross.distillation.corpus import as_dataset
 from bicross.distillation.cost import estimate_cost
 from bicross.distillation.fitting import TrainingSettings
 from bicross.distillation.flow import check_gain, distill
+from bicross.distillation.flow_queries import divided, kept_made_queries
 from bicross.distillation.flow_settings import DistillSettings
 from bicross.distillation.labels import LabelledQuery, Labels
 from bicross.distillation.mining import MiningSettings, Window
+from bicross.distillation.run_folder import RunFolder
+from bicross.distillation.stages import Flow
 from bicross.distillation.student_settings import StudentSettings
 from bicross.errors import ConfigurationError, InputError
+from bicross.evaluation.datasets import Dataset
 from judge import Judge
 from tiny_data import write_beir
 from tiny_models import WORDS, write_bi_encoder, write_cross_encoder
@@ -177,11 +183,154 @@ def test_test_queries_are_not_trained_on(student, tmp_path: Path) -> None:
     assert report.after["queries"] == 2
 
 
+def test_weights_are_counted_whatever_they_are_stored_in(base: Path, student, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    from bicross.distillation.cost import _parameters
+
+    half = shutil.copytree(base, tmp_path / "half")
+    weights = load_file(base / "model.safetensors")
+    save_file({name: weight.half() for name, weight in weights.items()}, half / "model.safetensors", {"format": "pt"})
+    with BiEncoder.load(half, backend="torch", device="cpu") as encoder:
+        assert _parameters(encoder) == _parameters(student) == sum(weight.numel() for weight in weights.values())
+
+
+def test_what_a_held_out_query_asks_is_not_trained_on_under_another_id() -> None:
+    labels = toy()
+    again = {f"again-{q}": replace(v, text=f" {v.text.upper()} ", positives=()) for q, v in labels.queries.items()}
+    train, test = divided(replace(labels, queries={**labels.queries, **again}), None, SETTINGS)
+    assert test is not None
+    assert len(test.queries) == 10
+    asked = {text.split()[0] + text.split()[1] + text.split()[2] for text in test.queries.values()}
+    assert asked.isdisjoint("".join(query.text.casefold().split()) for query in train.queries.values())
+    assert len(train.queries) == 2 * 60
+    shouted = replace(test, queries={query_id: text.upper() for query_id, text in test.queries.items()})
+    assert len(divided(labels, shouted, SETTINGS)[0].queries) == 60
+
+
+def test_judgments_that_connect_all_queries_need_test_queries_of_their_own() -> None:
+    labels = toy()
+    joined = {q: replace(query, positives=(*query.positives, "d0")) for q, query in labels.queries.items()}
+    with pytest.raises(ConfigurationError, match=r"form 1 articles.*--test-split"):
+        divided(replace(labels, queries=joined), None, SETTINGS)
+
+
+def test_gap_reports_are_about_queries_that_training_does_not_see(student, tmp_path: Path, monkeypatch) -> None:
+    trained: set[str] = set()
+    real = stages.train_bi_encoder
+
+    def noting(lists, *args, **kwargs):
+        trained.update(one.query for one in lists)
+        return real(lists, *args, **kwargs)
+
+    monkeypatch.setattr(stages, "train_bi_encoder", noting)
+    reported: set[str] = set()
+    gap = stages.gap_report
+
+    def asked(model, teacher, data, **options):
+        reported.update(data.queries.values())
+        return gap(model, teacher, data, **options)
+
+    monkeypatch.setattr(stages, "gap_report", asked)
+    corpus = Labels("toy", {d: f"{text}. {text} sun." for d, text in toy().documents.items()}, {})
+    settings = replace(SETTINGS, ways=("sentence",))
+    report = distill(corpus, Judge(shared_words), student, out=tmp_path, settings=settings)
+    assert len(reported) == 3
+    assert trained
+    assert trained.isdisjoint(reported)
+    assert report.gap["after"]["queries"] == 3
+    assert "On 3 queries that training didn't see" in (report.model / "README.md").read_text()
+
+
+def test_made_queries_that_are_test_queries_are_left_out(student, tmp_path: Path) -> None:
+    corpus = Labels("toy", {d: f"{text}. {text} sun." for d, text in toy().documents.items()}, {})
+    settings = replace(SETTINGS, ways=("sentence",), queries=30)
+    with RunFolder(tmp_path, {}) as run:
+        made = kept_made_queries(run, corpus, settings, None, False)
+        assert len(made.queries) == 30
+        some = [query.text for query in list(made.queries.values())[:5]]
+        test = Dataset("test", dict(corpus.documents), {}, {f"t{i}": q.upper() for i, q in enumerate(some)}, {})
+        flow = Flow(run, corpus, Judge(shared_words), student, settings, tmp_path, test, None, False)
+    assert len(flow.labels.queries) == 25
+    assert flow.gap_data is test
+
+
+def test_another_generator_or_other_titles_make_other_queries(tmp_path: Path) -> None:
+    corpus = toy()
+    corpus = replace(corpus, queries={}, documents={d: f"{text} {text}" for d, text in corpus.documents.items()})
+
+    def first(texts):
+        return [[text.split()[0]] for text in texts]
+
+    def last(texts):
+        return [[text.split()[-1]] for text in texts]
+
+    def made(generator, labels=corpus) -> set[str]:
+        with RunFolder(tmp_path, {}) as run:
+            kept = kept_made_queries(run, labels, replace(SETTINGS, ways=("title",)), generator, False)
+        return {query.text for query in kept.queries.values()}
+
+    assert made(first) == {text.split()[0] for text in corpus.documents.values()}
+    assert made(last) == {text.split()[-1] for text in corpus.documents.values()}
+    two = {d: " ".join(text.split()[:2]) for d, text in corpus.documents.items()}
+    three = {d: " ".join(text.split()[:3]) for d, text in corpus.documents.items()}
+    assert {len(query.split()) for query in made(None, replace(corpus, groups=two))} == {2}
+    assert {len(query.split()) for query in made(None, replace(corpus, groups=three))} == {3}
+
+
+def test_a_kill_loses_one_call_of_a_generator(tmp_path: Path) -> None:
+    corpus, asked = replace(toy(), queries={}), []
+
+    def killed_once(texts):
+        asked.append(len(texts))
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return [[text.split()[0]] for text in texts]
+
+    def made() -> list[str]:
+        with RunFolder(tmp_path, {}) as run:
+            kept = kept_made_queries(run, corpus, replace(SETTINGS, made=1000), killed_once, False)
+        return [query.text for query in kept.queries.values()]
+
+    with pytest.raises(KeyboardInterrupt):
+        made()
+    with (tmp_path / "generated.jsonl").open("ab") as file:
+        file.write(b'{"texts": "half')
+    assert set(made()) == {text.split()[0] for text in corpus.documents.values()}
+    assert asked == [64, 26, 26]
+    made()
+    assert asked == [64, 26, 26]
+
+
+def test_few_lists_are_trained_in_smaller_batches(student, tmp_path: Path) -> None:
+    large = replace(SETTINGS.student, training=replace(TRAINING, batch_size=64))
+    report = distill(
+        toy(), Judge(shared_words), student, out=tmp_path, settings=replace(SETTINGS, gap_queries=0, student=large)
+    )
+    assert report.rounds[0]["lists"] > 20
+    manifest = json.loads((tmp_path / "run.json").read_text())
+    assert manifest["stages"]["train 1"]["inputs"]["settings"]["training"]["batch_size"] == 27
+
+
+def test_layers_that_are_named_are_named_once(student, tmp_path: Path) -> None:
+    second = replace(SETTINGS, gap_queries=0, student=replace(SETTINGS.student, layers=(1,), epochs=1))
+    report = distill(toy(), Judge(shared_words), student, out=tmp_path, settings=second, rounds=2)
+    assert len(report.rounds) == 2
+
+
 def test_the_cost_is_said_and_nothing_written(student, tmp_path: Path) -> None:
     cost = estimate_cost(toy(), Judge(shared_words), student, settings=SETTINGS, rounds=2)
-    assert (cost.documents, cost.queries) == (90, 70)
-    assert cost.pairs == 2 * 70 * 11 + 2 * 20 * 10 + 2 * 3 * 30
+    assert (cost.documents, cost.queries) == (90, 60)
+    assert cost.pairs == 2 * 60 * 11 + 2 * 20 * 10 + 2 * 3 * 30
     assert min(cost.encode_minutes, cost.teacher_minutes, cost.training_minutes, cost.disk_megabytes) > 0
+    # Queries of their own to measure on, of which there may be many; and made ones, of which some are kept apart.
+    labels, teacher = toy(), Judge(shared_words)
+    tested = as_dataset(labels.only(f"q{i}" for i in range(40)))
+    rest = labels.only(f"q{i}" for i in range(40, 70))
+    assert estimate_cost(rest, teacher, student, test=tested, settings=SETTINGS).pairs == 30 * 11 + 40 * 40 + 180
+    made = estimate_cost(replace(labels, queries={}), teacher, student, settings=replace(SETTINGS, queries=20))
+    assert made.queries == 20
+    assert made.pairs == 20 * (1 + 4 + 29) + 180
     assert not list(tmp_path.iterdir())
 
 

@@ -6,7 +6,9 @@ import ir_measures
 import numpy as np
 import pytest
 
-from bicross.distillation.held_out import Reranked, choose_weight, ndcg_at_10, weight_curve
+from bicross.distillation.held_out import Reranked, choose_weight, ndcg_at_10, split_held_out, weight_curve
+from bicross.distillation.labels import LabelledQuery, Labels
+from bicross.errors import ConfigurationError
 
 
 def test_ndcg_equals_ir_measures() -> None:
@@ -33,3 +35,25 @@ def test_the_curve_and_the_choice() -> None:
     assert curve[1.0]["s"] == pytest.approx(1 / math.log2(3))
     assert choose_weight(curve) == 0.45  # the largest of the best: the stages cancel out at 0.5
     assert choose_weight(curve, tolerance=0.5) == 1.0
+
+
+def articles(*sizes: int) -> Labels:
+    """Queries of articles, so many of each."""
+    queries = {f"{a}-{i}": LabelledQuery(f"q {a} {i}", (f"d{a}-{i}",)) for a, n in enumerate(sizes) for i in range(n)}
+    documents = {query.positives[0]: query.text for query in queries.values()}
+    return Labels("toy", documents, queries, {d: d.partition("-")[0] for d in documents})
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_large_article_stays_whole_in_training(seed: int) -> None:
+    train, held = split_held_out(articles(100, *[1] * 30), 10, seed=seed)
+    assert len(held.queries) == 10
+    assert len(train.queries) == 120
+
+
+def test_the_smallest_of_large_articles_is_held_out() -> None:
+    train, held = split_held_out(articles(60, 40, 80), 10, seed=0)
+    assert {query.partition("-")[0] for query in train.queries} == {"0", "2"}
+    assert len(held.queries) == 10
+    with pytest.raises(ConfigurationError, match=r"form 1 articles. Hold out fewer, or bring"):
+        split_held_out(articles(40), 10, seed=0)

@@ -64,6 +64,16 @@ def test_bm25_adds_what_the_bi_encoder_does_not_find(toy: Labels, encoder) -> No
     assert set(lists.metadata["miners"]) == {"dense", "bm25"}
 
 
+def test_a_rank_is_that_of_the_miner_that_found_the_candidate(toy: Labels, encoder) -> None:
+    pytest.importorskip("mmh3")
+    lists = mine_candidates(toy, encoder, settings=MiningSettings(dense=((1, 100, 1),), bm25=((1, 6, 5),), easy=0))
+    assert any("bm25" in one.kinds for one in lists)
+    for one in lists:
+        ranks = [rank for rank, kind in zip(one.ranks.tolist(), one.kinds, strict=True) if kind == "bm25"]
+        assert all(1 <= rank <= 6 for rank in ranks)
+        assert len(set(ranks)) == len(ranks)
+
+
 def test_a_made_query_never_sees_the_passage_it_was_cut_from(encoder) -> None:
     documents = {"a": "w1 w2 w3", "a#cut": "w2 w3", "b": "w1 w4", "c": "w5"}
     query = LabelledQuery("w1", (), source="a#cut", excluded=("a",))

@@ -29,7 +29,9 @@ def distill(
     test_split: Annotated[
         str | None, typer.Option("--test-split", help="Measure on this split. Default: on queries held out.")
     ] = None,
-    teacher: Annotated[str, typer.Option("--teacher", help="Cross-encoder: a model, 'starter' or 'fast'.")] = "starter",
+    teacher: Annotated[
+        str, typer.Option("--teacher", help="Cross-encoder: a model, 'starter', 'fast' or an address.")
+    ] = "starter",
     student: Annotated[str, typer.Option("--student", help="Bi-encoder to start from.")] = "starter",
     towers: Annotated[
         str, typer.Option("--towers", help="both; or query: documents stay as they are, and so does an index of them.")
@@ -83,7 +85,6 @@ def distill(
     Example: bicross distill --corpus data/manual --teacher models/mine --towers query --dry-run --out runs/manual
     """
     from bicross.bi_encoder import BiEncoder
-    from bicross.cross_encoder import CrossEncoder
     from bicross.distillation.corpus import read_corpus
     from bicross.distillation.cost import estimate_cost
     from bicross.distillation.flow import distill as run
@@ -92,6 +93,7 @@ def distill(
     from bicross.distillation.query_generators import Seq2SeqGenerator
     from bicross.distillation.student_settings import StudentSettings
     from bicross.evaluation.datasets import load_dataset
+    from bicross.remote import loading
 
     if towers not in ("both", "query"):
         raise ConfigurationError(f"--towers must be both or query, got {towers!r}.")
@@ -122,10 +124,10 @@ def distill(
     labels = read_corpus(corpus, queries, qrels, split=split)
     test = None if test_split is None else load_dataset(corpus, test_split)
     with ExitStack() as stack:
-        scorer = stack.enter_context(CrossEncoder.load(teacher, precision=precision, device=device))
+        scorer = stack.enter_context(loading.load_cross_encoder(teacher, precision=precision, device=device))
         encoder = stack.enter_context(BiEncoder.load(student, precision=precision, device=device))
         if dry_run:
-            cost = estimate_cost(labels, scorer, encoder, settings=settings, rounds=rounds)
+            cost = estimate_cost(labels, scorer, encoder, test=test, settings=settings, rounds=rounds)
             print_json(cost) if as_json else _print_cost(cost)
             return
         report = run(

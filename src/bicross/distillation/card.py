@@ -76,7 +76,7 @@ def _rounds(rounds: list[dict[str, Any]]) -> list[str]:
 
 def _figures(after: Mapping[str, Any] | None) -> list[str]:
     if after is None:
-        return ["## Figures", "", "There were no judged queries to measure on.", ""]
+        return ["## Figures", "", "There were too few judged queries to measure on.", ""]
     measures = list(after["base"])
     rows = [
         f"| {label} | " + " | ".join(f"{after[run][measure]:.4f}" for measure in measures) + " |"
@@ -108,8 +108,8 @@ def _gaps(gaps: Mapping[str, Any]) -> list[str]:
     if not gaps.get("before") or not gaps.get("after"):
         return []
     lines = [
-        f"Spearman correlation with the teacher on the same candidates: {_number(gaps['before']['spearman'])} before, "
-        f"{_number(gaps['after']['spearman'])} after."
+        f"On {gaps['after']['queries']} queries that training didn't see: Spearman correlation with the teacher on the "
+        f"same candidates {_number(gaps['before']['spearman'])} before, {_number(gaps['after']['spearman'])} after."
     ]
     for depth, before in gaps["before"]["teacher_top10_in"].items():
         after = gaps["after"]["teacher_top10_in"].get(depth)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from dataclasses import replace
 from itertools import islice
@@ -11,6 +12,8 @@ from bicross.distillation.labels import LabelledQuery, Labels, read_labels
 from bicross.errors import ConfigurationError, InputError
 from bicross.evaluation.datasets import Dataset
 from bicross.evaluation.files import read_qrels, read_rows, read_texts
+
+logger = logging.getLogger(__name__)
 
 
 def read_corpus(
@@ -35,7 +38,7 @@ def read_corpus(
 
     Raises:
         ReadError: A file is missing or a line is broken; names it.
-        InputError: There is no document.
+        InputError: There is no document, or ``queries`` holds none.
         ConfigurationError: ``qrels`` without ``queries``.
     """
     corpus = Path(corpus)
@@ -50,11 +53,20 @@ def read_corpus(
     own = folder / "qrels" / f"{split}.tsv" if folder else None
     if queries is None:
         if folder is None or own is None or not own.is_file():
+            if there := sorted(file.stem for file in folder.glob("qrels/*.tsv")) if folder else []:
+                logger.warning(
+                    "%s has no judgments of the split %r (splits there: %s): its queries aren't used",
+                    folder, split, ", ".join(there),
+                )  # fmt: skip
             return labels
         return replace(read_labels(folder, split=split), groups=titles)
     if not _has_ids(Path(queries)):
         return _with_rows(labels, read_labels(queries))
     texts, _ = read_texts(Path(queries), titles=False)
+    if not texts:
+        raise InputError(
+            f"A file of queries holds at least one; {str(queries)!r} holds none. Without it, they are made."
+        )
     judged = Path(qrels) if qrels is not None else own if own is not None and own.is_file() else None
     return _with_queries(labels, texts, judged)
 

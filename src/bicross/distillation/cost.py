@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable
@@ -11,9 +12,11 @@ import numpy as np
 
 from bicross.bi_encoder import BiEncoder
 from bicross.cross_encoder import raw_scores
+from bicross.distillation.flow_queries import held_out_count
 from bicross.distillation.flow_settings import DistillSettings
 from bicross.distillation.labels import Labels
 from bicross.errors import InputError, TruncationWarning
+from bicross.evaluation.datasets import Dataset
 from bicross.types import Scorer
 
 _SAMPLE = 64
@@ -48,9 +51,17 @@ class Cost:
 
 
 def estimate_cost(
-    labels: Labels, teacher: Scorer, student: BiEncoder, *, settings: DistillSettings | None = None, rounds: int = 1
+    labels: Labels,
+    teacher: Scorer,
+    student: BiEncoder,
+    *,
+    test: Dataset | None = None,
+    settings: DistillSettings | None = None,
+    rounds: int = 1,
 ) -> Cost:
     """Estimates what `distill` would cost with these arguments, from a sample of 64 pairs and 64 texts timed here.
+
+    It is an upper estimate: pairs that occur twice are scored once, and training may stop early.
 
     Raises:
         InputError: There are no documents.
@@ -62,7 +73,6 @@ def estimate_cost(
     rng = np.random.default_rng(settings.seed)
     some = [texts[i] for i in rng.integers(len(texts), size=_SAMPLE).tolist()]
     asked = [query.text for query in labels.queries.values()]
-    queries = len(asked) or settings.made
     asked = [asked[i] for i in rng.integers(len(asked), size=_SAMPLE).tolist()] if asked else [t[:60] for t in some]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TruncationWarning)
@@ -70,13 +80,15 @@ def estimate_cost(
         per_pair = _seconds(lambda n: raw_scores(teacher, pairs[:n])) / _SAMPLE
         per_document = _seconds(lambda n: student.encode_document(some[:n], show_progress=False)) / _SAMPLE
         per_query = _seconds(lambda n: student.encode_query(asked[:n], show_progress=False)) / _SAMPLE
-    queries = queries if settings.queries is None else min(queries, settings.queries)
-    pool, measured = _pool(settings, made=not labels.queries), 2 * settings.depth * settings.held_out
-    scored = rounds * queries * pool + measured + 2 * settings.gap_queries * settings.gap_pool
+    queries, measured = _queries(labels, test, settings)
+    pool = _pool(settings, made=not labels.queries)
+    scored = rounds * queries * pool + 2 * measured * min(settings.depth, len(texts))
+    scored += 2 * settings.gap_queries * min(settings.gap_pool, len(texts))
     both = settings.student.towers == "both"
     step = per_query + (per_document * (settings.student.list_length or settings.candidates) if both else 0.0)
     encodings = 1 + rounds if both else 1
-    weights = 12 * _parameters(student) * (settings.student.epochs + 1)
+    kept = 12 * _parameters(student) * (settings.student.epochs + 1)  # weights and AdamW's two moments, an epoch
+    kept += min(len(texts), queries * settings.candidates) * student.dimension * 4  # vectors before training
     stored = encodings * len(texts) * (student.dimension * 4 + _ROW_BYTES)
     return Cost(
         documents=len(texts),
@@ -85,8 +97,18 @@ def estimate_cost(
         encode_minutes=encodings * len(texts) * per_document / 60,
         teacher_minutes=scored * per_pair / 60,
         training_minutes=rounds * settings.student.epochs * queries * step * _BACKWARD / 60,
-        disk_megabytes=(stored + scored * (_PAIR_BYTES + _ROW_BYTES) + rounds * weights) / 1e6,
+        disk_megabytes=(stored + scored * (_PAIR_BYTES + _ROW_BYTES) + rounds * kept) / 1e6,
     )
+
+
+def _queries(labels: Labels, test: Dataset | None, settings: DistillSettings) -> tuple[int, int]:
+    """How many queries are trained on, and how many measured on."""
+    judged = sum(bool(query.positives) for query in labels.queries.values())
+    queries = len(labels.queries) or settings.made
+    held = held_out_count(judged, settings) if test is None else 0
+    queries -= held if held or test is not None else min(settings.gap_queries, queries // 5)
+    measured = held if test is None else len(test.queries)
+    return queries if settings.queries is None else min(queries, settings.queries), measured
 
 
 def _pool(settings: DistillSettings, *, made: bool) -> int:
@@ -102,7 +124,11 @@ def _seconds(call: Callable[[int], object]) -> float:
 
 
 def _parameters(student: BiEncoder) -> int:
-    """Weights of the student, from the size of its files: 4 bytes each, or 2."""
-    folder = student.checkpoint.document.encoder.folder
-    size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-    return max(size // 4, 1)
+    """Weights of the student, whatever they are stored in."""
+    from safetensors import safe_open
+
+    total = 0
+    for path in student.checkpoint.document.encoder.folder.glob("*.safetensors"):
+        with safe_open(path, framework="np") as file:
+            total += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118  # no dict
+    return total

@@ -41,7 +41,8 @@ def split_held_out(labels: Labels, count: int, *, seed: int) -> tuple[Labels, La
 
     Args:
         labels: The queries to divide.
-        count: How many queries to hold out. Those that share an article with them are on neither side.
+        count: How many queries to hold out. Those that share an article with them are on neither side. Articles of
+            more queries than this are left in training, as long as there are others.
         seed: Of the draw.
 
     Returns:
@@ -55,9 +56,10 @@ def split_held_out(labels: Labels, count: int, *, seed: int) -> tuple[Labels, La
     members: dict[str, list[str]] = {}
     for query_id, group in group_of.items():
         members.setdefault(group, []).append(query_id)
+    fitting = [group for group in order if len(members[group]) <= count]
     taken: set[str] = set()
     held: list[str] = []
-    for group in order:
+    for group in fitting or [min(order, key=lambda group: len(members[group]))]:
         if len(held) >= count:
             break
         taken.add(group)
@@ -66,7 +68,7 @@ def split_held_out(labels: Labels, count: int, *, seed: int) -> tuple[Labels, La
     if not train:
         raise ConfigurationError(
             f"held_out must leave queries to train on; got {count!r} of the {len(labels.queries)} queries of "
-            f"{labels.name!r}, which form {len(members)} articles. Hold out fewer."
+            f"{labels.name!r}, which form {len(members)} articles. Hold out fewer, or bring queries of other documents."
         )
     return labels.only(train), labels.only(held).sample(count, seed=seed)
 

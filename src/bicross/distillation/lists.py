@@ -10,7 +10,7 @@ On disk they are a Parquet file that any tool can inspect, one row for each (que
 | ``score`` | float32 or null | the teacher's score; unit: raw logit, before any activation; null: not scored |
 | ``label`` | float32 or null | gain from judgments, 0 for "not relevant"; null: not judged |
 | ``kind`` | string | where the candidate is from: one of `KINDS`, or a name of the caller's own |
-| ``rank`` | int32 | its rank in the miner that found it, counted from 1; 0: none |
+| ``rank`` | int32 | rank in the miner that found it (of judged ones: the bi-encoder, else BM25), from 1; 0: none |
 
 The documents' texts are in a second file, ``<name>.documents.parquet`` (``document_id``, ``text``: title and text
 joined by a space, as `Passage.full_text`), each once. The schema's key-value metadata holds, under ``bicross``, a JSON

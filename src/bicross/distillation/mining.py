@@ -175,12 +175,13 @@ def _candidates(
     seen = {documents[document_id] for document_id in query.excluded}
 
     def take(ids: Iterable[str], count: int, label: float, kind: str) -> None:
+        own = {d: rank for rank, d in enumerate(ranked[kind], start=1)} if kind in ranked else rank_of
         for document_id in ids:
             if count < 1:
                 return
             if documents[document_id] not in seen:
                 seen.add(documents[document_id])
-                rows.append((document_id, label, kind, rank_of.get(document_id, 0)))
+                rows.append((document_id, label, kind, own.get(document_id, 0)))
                 count -= 1
 
     take(query.positives, settings.judged, 1.0, "positive")

@@ -1,12 +1,16 @@
-"""A local sequence-to-sequence model that writes queries for passages (doc2query, Nogueira and Lin 2019)."""
+"""A local sequence-to-sequence model that writes queries for passages (doc2query, Nogueira and Lin 2019); and a
+generator whose answers survive a kill."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from bicross.arguments import check_count
+from bicross.distillation.made_queries import QueryGenerator
 from bicross.errors import CheckpointError, ModelNotFoundError
 
 
@@ -97,3 +101,32 @@ class Seq2SeqGenerator:
                 ) from error
             self._loaded = tokenizer, model.to(self.device).eval()
         return self._loaded
+
+
+class KeptGenerator:
+    """A generator that asks another one, and keeps its answers in a file: a kill loses one call of it.
+
+    Args:
+        generator: Asked for what the file doesn't hold.
+        path: The file; a line for each call.
+    """
+
+    def __init__(self, generator: QueryGenerator, path: Path) -> None:
+        self.generator, self.path = generator, path
+        self._kept: dict[str, list[list[str]]] = {}
+        written = path.read_bytes() if path.exists() else b""
+        whole = written[: written.rfind(b"\n") + 1]
+        if whole != written:  # killed in the middle of a line
+            path.write_bytes(whole)
+        for line in whole.splitlines():
+            kept = json.loads(line)
+            self._kept[kept["texts"]] = kept["queries"]
+
+    def __call__(self, texts: Sequence[str]) -> Sequence[Sequence[str]]:
+        """Queries of each text."""
+        key = hashlib.sha256("\x00".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
+        if key not in self._kept:
+            self._kept[key] = [list(queries) for queries in self.generator(texts)]
+            with self.path.open("ab") as file:
+                file.write(json.dumps({"texts": key, "queries": self._kept[key]}).encode() + b"\n")
+        return self._kept[key]

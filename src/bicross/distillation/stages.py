@@ -14,8 +14,7 @@ import numpy as np
 from bicross.bi_encoder import BiEncoder
 from bicross.caches import VectorCache
 from bicross.cross_encoder import raw_fingerprint
-from bicross.distillation.corpus import as_dataset
-from bicross.distillation.flow_queries import divided, kept_made_queries
+from bicross.distillation.flow_queries import divided, kept_for_gap, kept_made_queries, without
 from bicross.distillation.flow_settings import DistillSettings
 from bicross.distillation.labels import Labels
 from bicross.distillation.lists import CandidateLists
@@ -53,9 +52,12 @@ class Flow:
         self.made = not labels.queries
         self.test = test
         if self.made:
-            self.labels = kept_made_queries(run, labels, settings, generator, show_progress)
+            self.labels = without(kept_made_queries(run, labels, settings, generator, show_progress), test)
         else:
             self.labels, self.test = divided(labels, test, settings)
+        self.gap_data = self.test
+        if self.gap_data is None:
+            self.labels, self.gap_data = kept_for_gap(self.labels, settings)
 
     @cached_property
     def facts(self) -> dict[str, Any]:
@@ -92,14 +94,13 @@ class Flow:
         )
 
     def gap(self, name: str, file: str, student: BiEncoder) -> dict[str, Any] | None:
-        """The gap report of a student, as a page, as JSON and as a few figures; None where none is asked for."""
-        settings = self.settings
-        if not settings.gap_queries:
+        """The gap report of a student, as a page, as JSON and as a few figures.
+
+        None where none is asked for, or where too few queries are there to keep some from training.
+        """
+        settings, data = self.settings, self.gap_data
+        if not settings.gap_queries or data is None:
             return None
-        data = self.test or Dataset(
-            self.labels.name, as_dataset(self.labels).documents, {},
-            {query_id: query.text for query_id, query in self.labels.queries.items()}, {},
-        )  # fmt: skip
 
         def report() -> dict[str, Any]:
             found = gap_report(
@@ -119,12 +120,13 @@ class Flow:
             (self.run.folder / f"{file}.json").write_text(found.to_json(), encoding="utf-8")
             deepest = [point for point in found.recall if point.k <= settings.depth]
             return {
+                "queries": min(settings.gap_queries, len(data.queries)),
                 "spearman": found.agreement.spearman.mean,
                 "teacher_top10_in": {str(p.k): p.cross_encoder for p in deepest[-1:]},
                 "recommended_candidates": found.recommended_candidates,
             }
 
-        shape = {"queries": settings.gap_queries, "pool": settings.gap_pool, "depth": settings.depth}
+        shape = {"asked": settings.gap_queries, "pool": settings.gap_pool, "depth": settings.depth}
         inputs = self._fingerprints(student) | shape | {"data": data.fingerprint, "seed": settings.seed}
         return self.run.stage(name, inputs, report, outputs=[f"{file}.html", f"{file}.json"])
 
@@ -191,7 +193,11 @@ class Flow:
     def _train(self, number: int, student: BiEncoder, folder: Path) -> dict[str, Any]:
         settings, lists = self.settings.training, self.run.found(f"sample {number}")["lists"]
         settings = replace(settings, held_out=max(min(settings.held_out, lists // 5), 1))
-
+        if number > 1 and isinstance(settings.layers, tuple):
+            settings = replace(settings, layers=len(settings.layers))  # the student has these layers alone
+        # Two steps an epoch at least: after hours of scoring, few lists are no reason to fail.
+        batch = min(settings.trainer.batch_size, max((lists - settings.held_out) // 2, 1))
+        settings = replace(settings, training=replace(settings.trainer, batch_size=batch))
         shown = sys.stderr.isatty() if self.show is None else self.show
 
         def train() -> dict[str, Any]:
