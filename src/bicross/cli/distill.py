@@ -124,7 +124,8 @@ def distill(
     labels = read_corpus(corpus, queries, qrels, split=split)
     test = None if test_split is None else load_dataset(corpus, test_split)
     with ExitStack() as stack:
-        scorer = stack.enter_context(loading.load_cross_encoder(teacher, precision=precision, device=device))
+        scorer = loading.load_cross_encoder(teacher, precision=precision, device=device)
+        stack.enter_context(scorer)
         encoder = stack.enter_context(BiEncoder.load(student, precision=precision, device=device))
         if dry_run:
             cost = estimate_cost(labels, scorer, encoder, test=test, settings=settings, rounds=rounds)
