@@ -235,6 +235,14 @@ def write_qwen_reranker(folder: Path, *, side: str = "left") -> Path:
     return write_logit_score(folder, QWEN_RERANKER_CHAT, LOWER_YES, LOWER_NO, side=side)
 
 
+def write_older_qwen_reranker(folder: Path, *, side: str = "left") -> Path:
+    """Qwen/Qwen3-Reranker as it was first published: the files of any Qwen3, with a chat template for chats."""
+    write_qwen(folder)
+    chat = "{%- for message in messages %}{{- '<|im_start|>' + message.role + '\\n' + message.content }}{%- endfor %}"
+    write_qwen_tokenizer(folder, side=side, chat_template=chat)
+    return folder
+
+
 def write_qwen_embedding(folder: Path, *, side: str = "left", chat_template: str | None = None) -> Path:
     """Qwen/Qwen3-Embedding: the tokenizer ends every text with <|endoftext|>."""
     write_qwen(folder)

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bicross import BiEncoder, CrossEncoder
+from bicross.encoding.specs import AnswerSpec
 from bicross.errors import CheckpointError, ConfigurationError, TruncationWarning
 from tiny_families import (
     CHAIN,
@@ -19,6 +20,7 @@ from tiny_families import (
     LOWER_YES,
     YES,
     write_logit_score,
+    write_older_qwen_reranker,
     write_older_zerank,
     write_qwen,
     write_qwen_embedding,
@@ -277,6 +279,14 @@ class TestZerank:
         theirs = TheirCrossEncoder(str(tmp_path / "saved"), device="cpu")
         np.testing.assert_allclose(theirs.predict(PAIRS, activation_fn=torch.nn.Identity()), logits, atol=TOLERANCE)
 
+    def test_older_layout_in_a_copy_that_names_its_repository(self, tmp_path: Path) -> None:
+        folder = write_older_zerank(tmp_path / "m")
+        config = json.loads((folder / "config.json").read_text())
+        config["auto_map"] = {"AutoConfig": "zeroentropy/zerank-1-small--modeling_zeranker.ZEConfig"}
+        (folder / "config.json").write_text(json.dumps(config))
+        with CrossEncoder.load(folder, device="cpu") as model:
+            assert model.checkpoint.scorer.answer == AnswerSpec(YES)
+
     def test_a_missing_head_is_refused(self, tmp_path: Path) -> None:
         folder = write_older_zerank(tmp_path / "m", tied=False)
         tensors = load_file(folder / "model.safetensors")
@@ -325,11 +335,11 @@ class TestZerank:
         start, end = one.span
         np.testing.assert_allclose(one.score, zerank.predict([("dog", text[start:end])])[0], atol=TOLERANCE)
 
-    def test_a_decoder_without_an_answer_is_refused(self, tmp_path: Path) -> None:
-        write_qwen(tmp_path)
-        write_qwen_tokenizer(tmp_path)
-        with pytest.raises(CheckpointError, match="needs a LogitScore module"):
-            CrossEncoder.load(tmp_path, device="cpu")
+    @pytest.mark.parametrize("name", ["Qwen3-0.6B", "qwen3-reranker/Qwen3-0.6B"])
+    def test_a_decoder_without_an_answer_is_refused(self, tmp_path: Path, name: str) -> None:
+        folder = write_older_qwen_reranker(tmp_path / name)
+        with pytest.raises(CheckpointError, match=r"needs a LogitScore module.*must hold 'Qwen3-Reranker'"):
+            CrossEncoder.load(folder, device="cpu")
 
     @pytest.mark.parametrize("true_id", [9_801, -1])
     def test_an_answer_that_is_no_token_is_refused(self, tmp_path: Path, true_id: int) -> None:
@@ -391,6 +401,39 @@ class TestQwen:
             np.testing.assert_allclose(scores, alone, atol=TOLERANCE)
         theirs = TheirCrossEncoder(str(folder), device="cpu").predict(PAIRS, prompt=instruction)
         np.testing.assert_allclose(scores, theirs, atol=TOLERANCE)
+
+    @pytest.mark.parametrize("name", ["Qwen3-Reranker-0.6B", "models--Qwen--Qwen3-Reranker-0.6B/snapshots/1a2b"])
+    @pytest.mark.parametrize("instruction", [None, "Find laws"])
+    def test_reranker_as_first_published(self, tmp_path: Path, name: str, instruction: str | None) -> None:
+        folder = write_older_qwen_reranker(tmp_path / name)
+        texts = [
+            RERANKER_PROMPT.format(instruction=instruction or DEFAULT_INSTRUCTION, query=query, document=text)
+            for query, text in PAIRS
+        ]
+        logits = last_hidden(folder, token_ids(folder, texts), "left", "AutoModelForCausalLM")
+        yes_and_no = logits[:, [LOWER_YES, LOWER_NO]]
+        with CrossEncoder.load(folder, device="cpu", prompt=instruction) as model:
+            raw = model.predict(PAIRS, activation="identity")
+            np.testing.assert_allclose(raw, (yes_and_no[:, 0] - yes_and_no[:, 1]).numpy(), atol=TOLERANCE)
+            probability = yes_and_no.softmax(dim=1)[:, 0].numpy()  # what the card's code prints
+            np.testing.assert_allclose(model.predict(PAIRS), probability, atol=TOLERANCE)
+            assert model.score_unit == "probability"
+
+    def test_reranker_of_either_layout_is_the_same_model(self, tmp_path: Path) -> None:
+        from sentence_transformers import CrossEncoder as TheirCrossEncoder
+
+        older = write_older_qwen_reranker(tmp_path / "Qwen3-Reranker-0.6B")
+        newer = write_qwen_reranker(tmp_path / "m")
+        with CrossEncoder.load(older, device="cpu") as model, CrossEncoder.load(newer, device="cpu") as other:
+            assert model.logit_fingerprint == other.logit_fingerprint
+            model.save(tmp_path / "saved")
+            with CrossEncoder.load(tmp_path / "saved", device="cpu") as again:
+                assert again.fingerprint == model.fingerprint
+            theirs = TheirCrossEncoder(str(tmp_path / "saved"), device="cpu")
+            for instruction in (None, 'Find "laws"'):
+                raw = model.predict(PAIRS, prompt=instruction, activation="identity")
+                found = theirs.predict(PAIRS, prompt=instruction, activation_fn=torch.nn.Identity())
+                np.testing.assert_allclose(raw, found, atol=TOLERANCE)
 
     @pytest.mark.parametrize("side", ["left", "right"])
     def test_embedding(self, tmp_path: Path, side: str) -> None:

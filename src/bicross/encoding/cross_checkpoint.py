@@ -17,7 +17,7 @@ from bicross.encoding.checkpoint import (
     understood,
     unknown_module,
 )
-from bicross.encoding.families import zerank_by_its_code
+from bicross.encoding.families import qwen_reranker_by_its_name, zerank_by_its_code
 from bicross.encoding.specs import AnswerSpec, ChatTemplateSpec, CrossCheckpoint, ScorerSpec
 from bicross.errors import CheckpointError
 
@@ -90,12 +90,14 @@ def _scorer(
         return ScorerSpec(encoder, _answer(folder / str(modules[1]["path"])), template)
     if not generates(config):
         return ScorerSpec(encoder, None, template)
-    if (known := zerank_by_its_code(folder, config, encoder)) is not None:
-        return known
+    for known in (zerank_by_its_code, qwen_reranker_by_its_name):
+        if (spec := known(folder, config, encoder)) is not None:
+            return spec
     raise CheckpointError(
         f"A decoder that scores pairs needs a LogitScore module, which says what token is the answer, got none in "
         f"{str(folder)!r} ({config['architectures'][0]}). Take a revision of the model that has modules.json and "
-        "1_LogitScore, or one that was converted to a sequence classifier."
+        "1_LogitScore, or one that was converted to a sequence classifier. Qwen3-Reranker as it was first published is "
+        "known by its folder's name, which must hold 'Qwen3-Reranker'."
     )
 
 

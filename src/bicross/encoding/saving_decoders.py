@@ -63,11 +63,20 @@ def _transformer(spec: ScorerSpec, max_length: int) -> dict[str, Any]:
 
 
 def _jinja(template: PairTemplate) -> str:
-    """A chat template that frames one message of the role "query" and one of the role "document"."""
+    """A chat template that frames one message of the role "query" and one of the role "document".
+
+    Where the template has a place for an instruction, that is a message of the role "system".
+    """
 
     def content(role: str) -> str:
-        trim = " | trim" if template.strip else ""
-        return f'(messages | selectattr("role", "eq", "{role}") | map(attribute="content") | first{trim})'
+        return f'messages | selectattr("role", "eq", "{role}") | map(attribute="content") | first'
 
-    texts = [json.dumps(text) for text in (template.before, template.between, template.after)]
-    return "{{- " + " ~ ".join([texts[0], content("query"), texts[1], content("document"), texts[2]]) + " }}"
+    trim = " | trim" if template.strip else ""
+    before, between, after = (json.dumps(text) for text in (template.before, template.between, template.after))
+    task = ""
+    if template.instruction is not None:
+        front, behind = map(json.dumps, template.instruction)
+        task = f'{{%- set task = {content("system")} | default("") %}}'
+        before = f"({front} ~ task ~ {behind} if task else {before})"
+    parts = [before, f"({content('query')}{trim})", between, f"({content('document')}{trim})", after]
+    return f"{task}{{{{- {' ~ '.join(parts)} }}}}"
