@@ -21,12 +21,12 @@ import numpy as np
 from bicross.errors import ClosedError, InputError, StorageFullError, StoreError
 from bicross.lifecycle import Closing
 from bicross.progress import progress
-from bicross.witness import WITNESS_TEXT, check_witness, witness_of
+from bicross.witness import WITNESS_PAIRS, WITNESS_TEXT, check_witness, check_witness_scores, witness_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bicross.types import Encoder, Floats
+    from bicross.types import Encoder, Floats, Scorer
 
 Pair = tuple[str, str]
 
@@ -34,6 +34,7 @@ _BATCH = 512
 _VARIABLES = 500
 _LOOKED_UP = 65_536
 """Pairs whose keys are held at once; a million pairs need no more."""
+_REMEDY = "Remove the folder, or name another one."
 
 
 class _Rows(Closing):
@@ -192,8 +193,7 @@ def check_kept(cache: VectorCache, encoder: Encoder) -> None:
     now = witness_of(encoder)
     if now is not None:
         kept = cache.encode(encoder.document_fingerprint, [WITNESS_TEXT], lambda _: now[None])[0]
-        remedy = "Remove the folder, or name another one."
-        check_witness(np.array(kept), now, f"The cache in {str(cache.folder)!r}", remedy)
+        check_witness(np.array(kept), now, f"The cache in {str(cache.folder)!r}", _REMEDY)
 
 
 class ScoreCache(_Rows):
@@ -255,6 +255,21 @@ class ScoreCache(_Rows):
                     advance(len(batch))
                 scores[start : start + len(part)] = [found[key][0] for key in keys]
         return scores
+
+
+def check_kept_scores(cache: ScoreCache, scorer: Scorer) -> None:
+    """Compare a scorer whose fingerprint is a name alone with the one that filled a cache, by fixed pairs' scores.
+
+    Raises:
+        FingerprintMismatchError: The model behind the name has changed.
+    """
+    now = witness_of(scorer)
+    if now is not None:
+        by_pair = dict(zip(WITNESS_PAIRS, now.tolist(), strict=True))
+        kept = cache.score(
+            scorer.fingerprint, WITNESS_PAIRS, lambda pairs: np.array([by_pair[pair] for pair in pairs], np.float32)
+        )
+        check_witness_scores(kept, now, f"The cache in {str(cache.folder)!r}", _REMEDY)
 
 
 def check_scores(scores: Floats, pairs: Sequence[Pair]) -> Floats:

@@ -10,7 +10,6 @@ from typing import NamedTuple, TypeVar
 T = TypeVar("T")
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 10.0
-_LONGEST_WISH = 60.0
 
 
 class Verdict(NamedTuple):
@@ -39,7 +38,7 @@ def retrying(call: Callable[[], T], judge: Callable[[Exception], Verdict], secon
         except Exception as error:
             verdict = judge(error)
             # Full jitter, so that clients that failed together don't come back together.
-            wait = random.uniform(pause / 2, pause) if verdict.wait is None else min(verdict.wait, _LONGEST_WISH)  # noqa: S311
+            wait = random.uniform(pause / 2, pause) if verdict.wait is None else verdict.wait  # noqa: S311
             if not verdict.again or time.monotonic() + wait > deadline:
                 raise
         time.sleep(wait)

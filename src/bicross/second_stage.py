@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bicross.arguments import check_share
-from bicross.caches import ScoreCache, check_scores
+from bicross.caches import ScoreCache, check_kept_scores, check_scores
 from bicross.cross_encoder import CrossEncoder, counted_raw_scores, raw_fingerprint
 from bicross.encoding.windows import WINDOW_TOKENS, check_windows
 from bicross.errors import ConfigurationError
@@ -79,6 +79,7 @@ class SecondStage:
         if isinstance(score_cache, str | os.PathLike):
             score_cache = ScoreCache(os.fspath(score_cache))
         self.score_cache = score_cache
+        self._witnessed = False
         self._pace = Pace()
 
     def rerank(
@@ -161,6 +162,9 @@ class SecondStage:
         """Scores from the cache, NaN where there is none; the best of many windows isn't kept there."""
         if self.score_cache is None or windows is True:
             return np.full(len(texts), np.nan, dtype=np.float32)
+        if not self._witnessed:
+            check_kept_scores(self.score_cache, self.cross_encoder)
+            self._witnessed = True
         return self.score_cache.find(raw_fingerprint(self.cross_encoder), [(query, text) for text in texts])
 
     def _score(self, pairs: list[tuple[str, str]]) -> tuple[Floats, int]:

@@ -1,7 +1,7 @@
-"""A witness: the vector of a fixed text, kept beside a fingerprint that says too little.
+"""A witness: the vector of a fixed text, or the scores of fixed pairs, beside a fingerprint that says too little.
 
-A hosted model is known by its name alone. Its owner may put another model behind the name; then vectors that are kept
-and vectors that are made can't be compared any more, and nothing tells. The witness does.
+A hosted model is known by its name alone. Its owner may put another model behind the name; then what is kept and what
+is made can't be compared any more, and nothing tells. The witness does.
 """
 
 from __future__ import annotations
@@ -18,11 +18,26 @@ from bicross.types import Floats
 WITNESS_TEXT = "A witness: 42 naïve cafés in Zürich, 東京 and Київ (see § 7b) don't open before half past nine."
 """Several scripts, digits, signs: two models that agree on it agree on more than English."""
 LEAST_COSINE = 0.999
+WITNESS_PAIRS = tuple(
+    ("When does a café in Zürich open?", text)
+    for text in (
+        WITNESS_TEXT,
+        "The bakery by the lake opens at seven, on Sundays at eight.",
+        "Zürich is the largest city of Switzerland.",
+        "A cat sleeps for most of the day.",
+    )
+)
+"""From an answer to a text about something else: their scores show a model's range."""
+MOST_CHANGE = 0.05
+"""Of that range; what half precision and rounding do stays far below it."""
 
 
-def witness_of(encoder: Any) -> Floats | None:
-    """The encoder's witness now, None where its fingerprint says all. **Shape:** (dimension,)."""
-    make = getattr(encoder, "witness", None)
+def witness_of(model: Any) -> Floats | None:
+    """The model's witness now, None where its fingerprint says all.
+
+    **Shape:** (dimension,) of an encoder, (len(WITNESS_PAIRS),) of a scorer.
+    """
+    make = getattr(model, "witness", None)
     return None if make is None else np.asarray(make(), np.float32)
 
 
@@ -54,6 +69,26 @@ def check_witness(kept: str | Floats, now: Floats, where: str, remedy: str) -> N
         raise FingerprintMismatchError(
             f"{where} was filled when the model gave another vector for a fixed text: cosine {cosine:.4f}, at least "
             f"{LEAST_COSINE} is needed. The model behind the name has changed. {remedy}"
+        )
+
+
+def check_witness_scores(kept: Floats, now: Floats, where: str, remedy: str) -> None:
+    """Compare the scores of `WITNESS_PAIRS` that were kept with the scorer's own.
+
+    Args:
+        kept: **Shape:** (len(WITNESS_PAIRS),).
+        now: The scorer's. **Shape:** as ``kept``.
+        where: What they were kept in, as the subject of the message.
+        remedy: What the message advises.
+
+    Raises:
+        FingerprintMismatchError: They differ: the model behind the name has changed.
+    """
+    change = float(np.abs(kept - now).max()) / max(float(np.ptp(kept)), 1e-6)
+    if not change <= MOST_CHANGE:
+        raise FingerprintMismatchError(
+            f"{where} was filled when the model gave fixed pairs other scores: by {change:.2f} of their range, at most "
+            f"{MOST_CHANGE} is taken for noise. The model behind the name has changed. {remedy}"
         )
 
 

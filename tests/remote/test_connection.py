@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import email.utils
 import logging
+import threading
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 from haystack.utils import Secret
 from pydantic import SecretStr
 
-from bicross.errors import AuthenticationError, ConfigurationError, RemoteError
+from bicross.errors import AnswerError, AuthenticationError, ClosedError, ConfigurationError, RemoteError
 from bicross.remote import Calls, RemoteBiEncoder, RemoteCrossEncoder
 from remote.endpoint import BASE, KEY, Endpoint, embedded
 
@@ -51,6 +53,62 @@ def test_a_wait_that_is_too_long_is_an_error_at_once(pauses: list[float]) -> Non
     with pytest.raises(RemoteError, match="answered 429: quota"):
         encoder_of(endpoint, calls=Calls(retry_seconds=10)).encode_document("a")
     assert (len(endpoint.requests), pauses) == (1, [])
+
+
+def test_a_wait_that_fits_is_waited_to_its_end(pauses: list[float]) -> None:
+    endpoint = Endpoint(httpx.Response(429, headers={"retry-after": "300"}), embedded)
+    encoder_of(endpoint, calls=Calls(retry_seconds=3600)).encode_document("a")
+    assert 300 <= pauses[0] <= 375
+
+
+@pytest.mark.parametrize("wish", ["nan", "inf", "-5", "soon", ""])
+def test_a_wish_that_makes_no_sense_is_none(wish: str, pauses: list[float]) -> None:
+    endpoint = Endpoint(httpx.Response(429, headers={"retry-after": wish}), embedded)
+    encoder_of(endpoint).encode_document("a")
+    assert 0 <= pauses[0] <= 0.2
+
+
+def test_an_answer_in_another_compression_than_it_says_is_refused(pauses: list[float]) -> None:
+    endpoint = Endpoint(lambda _: httpx.Response(200, headers={"content-encoding": "gzip"}, stream=_Bytes(b"not gzip")))
+    with pytest.raises(AnswerError, match=r"compressed as it says \(gzip\)"):
+        encoder_of(endpoint).encode_document("a")
+    assert (len(endpoint.requests), pauses) == (1, [])
+
+
+class _Bytes(httpx.SyncByteStream):
+    """A body as it comes: httpx decodes what a response is made with at once."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def __iter__(self):
+        yield self.content
+
+
+def test_json_that_is_too_deep_is_refused() -> None:
+    with pytest.raises(AnswerError, match="must answer JSON"):
+        encoder_of(Endpoint(httpx.Response(200, text="[" * 200_000))).encode_document("a")
+
+
+def test_closing_ends_what_other_threads_wait_for() -> None:
+    began, go = threading.Event(), threading.Event()
+
+    def slow(request: httpx.Request):
+        began.set()
+        go.wait(10)
+        return embedded(request)
+
+    encoder = encoder_of(Endpoint(slow), calls=Calls(batch_size=1, concurrency=1))
+    with ThreadPoolExecutor(2) as threads:
+        waiting = threads.submit(encoder.encode_document, ["a", "b", "c"])
+        began.wait(10)
+        closing = threads.submit(encoder.close)
+        while not encoder._connection._closed:
+            time.sleep(0.001)
+        go.set()
+        closing.result(10)
+        with pytest.raises(ClosedError):
+            waiting.result(10)
 
 
 @pytest.mark.parametrize("answer", [httpx.Response(503, text="busy"), httpx.ConnectError("refused")])

@@ -9,6 +9,7 @@ import pytest
 from bicross import ExactStore, Passage, Scorer, TwoStageRetriever
 from bicross.errors import AnswerError, ConfigurationError, InputTypeError
 from bicross.remote import Calls, RemoteBiEncoder, RemoteCrossEncoder
+from bicross.witness import WITNESS_PAIRS
 from remote.endpoint import BASE, Endpoint, body, embedded, reranked, score
 
 TEXTS = ["no match", "the cat", "the cat sat", "cat"]
@@ -50,7 +51,21 @@ def test_each_endpoint_in_its_own_way(api, base, path, texts, answer) -> None:
     endpoint = Endpoint(lambda _: answer)
     assert scorer_of(endpoint, base, api=api).predict([("q", "t")]).tolist() == [0.5]
     assert endpoint.requests[0].url.path == path
-    assert endpoint.bodies[0] == {"model": "m", "query": "q", texts: ["t"]}
+    more = {"truncate": True} if api == "tei" else {}
+    assert endpoint.bodies[0] == {"model": "m", "query": "q", texts: ["t"], **more}
+
+
+@pytest.mark.parametrize(("api", "sizes"), [("tei", [32, 32, 6]), ("cohere", [70])])
+def test_no_more_texts_at_once_than_an_endpoint_takes(api: str, sizes: list[int]) -> None:
+    def answer(request: httpx.Request):
+        texts = body(request).get("texts") or body(request)["documents"]
+        items = [{"index": i, "score": 0.5, "relevance_score": 0.5} for i in range(len(texts))]
+        return items if api == "tei" else {"results": items}
+
+    endpoint = Endpoint(answer)
+    scorer_of(endpoint, api=api).predict([("q", str(number)) for number in range(70)])
+    sent = [each.get("texts") or each["documents"] for each in endpoint.bodies]
+    assert sorted(map(len, sent), reverse=True) == sizes
 
 
 def test_raw_scores_are_asked_for_where_they_can_be() -> None:
@@ -99,6 +114,14 @@ def test_bad_pairs_are_refused_before_a_request() -> None:
     with pytest.raises(InputTypeError, match="text at position 0"):
         scorer_of(endpoint).predict([("q", None)])
     assert endpoint.requests == []
+
+
+def test_the_witness_is_asked_for_once() -> None:
+    endpoint = Endpoint(reranked)
+    scorer = scorer_of(endpoint)
+    np.testing.assert_allclose(scorer.witness(), [score(*pair) for pair in WITNESS_PAIRS], atol=1e-6)
+    assert scorer.witness() is scorer.witness()
+    assert len(endpoint.requests) == 1
 
 
 def test_both_stages_may_be_hosted() -> None:

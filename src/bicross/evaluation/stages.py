@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from bicross.arguments import check_count, check_share
 from bicross.arrays import unit_rows
-from bicross.caches import ScoreCache, VectorCache, check_kept
+from bicross.caches import ScoreCache, VectorCache, check_kept, check_kept_scores
 from bicross.cross_encoder import raw_fingerprint
 from bicross.errors import ConfigurationError, InputError
 from bicross.evaluation.counted import CountedEncoder, CountedScorer, query_fingerprint
@@ -74,10 +74,12 @@ class Stages(Closing):
             if folder is None:
                 folder = tempfile.mkdtemp(prefix="bicross-")
                 self._remove = weakref.finalize(self, shutil.rmtree, folder, True)
-            vectors = VectorCache(folder)
+            vectors, scores = VectorCache(folder), ScoreCache(folder)
             if self._cache_dir is not None:
                 check_kept(vectors, self.bi_encoder)
-            self._caches = vectors, ScoreCache(folder)
+                if self.cross_encoder is not None:
+                    check_kept_scores(scores, self.cross_encoder)
+            self._caches = vectors, scores
         return self._caches
 
     def document_vectors(self, data: Dataset, *, show_progress: bool | None = None) -> Floats:

@@ -21,7 +21,7 @@ class Calls:
     """How an endpoint is called.
 
     Attributes:
-        batch_size: Texts of a request; None: 32 to embed, 100 to score.
+        batch_size: Texts of a request; None: 32 to embed, 100 to score (32 by text-embeddings-inference).
         concurrency: Requests at the same time, of all threads that use the model.
         timeout: For an answer. **Unit:** seconds.
         retry_seconds: How long a request is tried again after 429, 5xx or a lost connection. **Unit:** seconds.

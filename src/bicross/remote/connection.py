@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -65,6 +66,7 @@ class Connection(Closing):
         Raises:
             AuthenticationError: The key was refused.
             AnswerError: Something that isn't JSON was answered.
+            ClosedError: After `close`.
             RemoteError: The endpoint refused, or failed for as long as was tried.
         """
         send = partial(self._once, f"{self.base_url}{path}", json.dumps(body, ensure_ascii=False).encode())
@@ -80,12 +82,17 @@ class Connection(Closing):
         """Results of a call that posts, in the items' order, so many at the same time as `Calls` allows.
 
         The first error ends it; what hasn't begun by then never does.
+
+        Raises:
+            ClosedError: Another thread closed the connection meanwhile.
         """
         _, threads = self._opened()
         futures: list[Future[Any]] = [threads.submit(call, item) for item in items]
         try:
             for future in futures:
                 yield future.result()
+        except CancelledError:
+            raise self._was_closed() from None
         finally:
             for future in futures:
                 future.cancel()
@@ -104,7 +111,7 @@ class Connection(Closing):
     def _opened(self) -> tuple[httpx.Client, ThreadPoolExecutor]:
         with self._lock:
             if self._closed:
-                raise ClosedError(f"The connection to {self.base_url} was closed. Make a new one.")
+                raise self._was_closed()
             if self._open is None:
                 # Redirects aren't followed: the key would go where the answer says.
                 client = self._given or httpx.Client(
@@ -113,6 +120,9 @@ class Connection(Closing):
                 )
                 self._open = client, ThreadPoolExecutor(self.calls.concurrency, thread_name_prefix="bicross-remote")
             return self._open
+
+    def _was_closed(self) -> ClosedError:
+        return ClosedError(f"The connection to {self.base_url} was closed. Make a new one.")
 
     def _once(self, url: str, content: bytes) -> Any:
         client, _ = self._opened()
@@ -133,7 +143,7 @@ class Connection(Closing):
             raise self._refusal(response, text, key)
         try:
             return json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             kind = response.headers.get("content-type", "unknown")
             raise AnswerError(
                 f"{url} must answer JSON, got {kind!r:.60} that begins {_excerpt(text, key)!r}. Is {self.base_url!r} "
@@ -175,17 +185,21 @@ def _read(response: httpx.Response, deadline: float) -> bytes:
 
     Raises:
         httpx.ReadTimeout: It takes too long.
-        AnswerError: It has no end.
+        AnswerError: It has no end, or is compressed in another way than it says.
     """
     pieces = []
     size = 0
-    for piece in response.iter_bytes():
-        pieces.append(piece)
-        size += len(piece)
-        if size > _MOST_BYTES:
-            raise AnswerError(f"An answer has {_MOST_BYTES} bytes at most; more came. Lower batch_size.")
-        if time.monotonic() > deadline:
-            raise httpx.ReadTimeout("the answer took too long", request=response.request)
+    try:
+        for piece in response.iter_bytes():
+            pieces.append(piece)
+            size += len(piece)
+            if size > _MOST_BYTES:
+                raise AnswerError(f"An answer has {_MOST_BYTES} bytes at most; more came. Lower batch_size.")
+            if time.monotonic() > deadline:
+                raise httpx.ReadTimeout("the answer took too long", request=response.request)
+    except httpx.DecodingError as error:
+        encoding = response.headers.get("content-encoding", "none")
+        raise AnswerError(f"An answer must be compressed as it says ({encoding:.60}), got: {error}.") from error
     return b"".join(pieces)
 
 
@@ -193,7 +207,8 @@ def _wish(response: httpx.Response) -> float | None:
     """What ``Retry-After`` asks for, in seconds or as a date. **Unit:** seconds."""
     value = response.headers.get("retry-after", "")
     with suppress(ValueError):
-        return max(float(value), 0.0)
+        seconds = float(value)
+        return max(seconds, 0.0) if math.isfinite(seconds) else None
     with suppress(ValueError):
         date = parsedate_to_datetime(value)
         return max((date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds(), 0.0)
@@ -203,7 +218,7 @@ def _wish(response: httpx.Response) -> float | None:
 def _excerpt(text: bytes, key: str | None) -> str:
     """The beginning of an answer, or the message in it; without the key, should it echo it."""
     words = text[:8_000].decode("utf-8", "replace")
-    with suppress(ValueError, TypeError, KeyError):
+    with suppress(ValueError, TypeError, KeyError, RecursionError):
         found = json.loads(words)
         error = found.get("error", found) if isinstance(found, dict) else found
         words = str(error["message"] if isinstance(error, dict) and "message" in error else error)

@@ -19,17 +19,18 @@ from bicross.remote.dialects import RERANK_DIALECTS, choose, scores_of
 from bicross.remote.keys import Secret
 from bicross.remote.model import RemoteModel
 from bicross.types import Floats, Ranked
+from bicross.witness import WITNESS_PAIRS
 
 if TYPE_CHECKING:
     import httpx
-
-_BATCH_SIZE = 100
 
 
 class RemoteCrossEncoder(RemoteModel):
     """Scores pairs by an endpoint: Cohere's, Jina's, one compatible with them, ZeroEntropy's, `bicross serve`.
 
-    Its fingerprint is the model's name there. Safe to call from many threads.
+    Its fingerprint is the model's name there: nobody outside sees the weights. Beside it a cache of scores keeps a
+    witness, the scores of fixed pairs, and refuses a model that doesn't give them any more. Safe to call from many
+    threads.
 
     Args:
         base_url: The endpoint without its last part, such as ``https://api.cohere.com/v2``.
@@ -65,6 +66,7 @@ class RemoteCrossEncoder(RemoteModel):
         super().__init__(base_url, model, options, key, calls, client)
         self.api = choose(api, base_url, RERANK_DIALECTS, "cohere")
         self.raw_scores = raw_scores
+        self._witness: Floats | None = None
         self._dialect = RERANK_DIALECTS[self.api]
         if raw_scores and not self._dialect.raw:
             raise ConfigurationError(f"raw_scores is for the apis 'bicross' and 'tei', got api={self.api!r}.")
@@ -78,6 +80,12 @@ class RemoteCrossEncoder(RemoteModel):
     def score_unit(self) -> str:
         """Unit of the scores: "relevance", the endpoint's own (mostly from 0 to 1), or "logit"."""
         return "logit" if self.raw_scores else "relevance"
+
+    def witness(self) -> Floats:
+        """The scores of fixed pairs, asked for once. **Shape:** (len(WITNESS_PAIRS),)."""
+        if self._witness is None:
+            self._witness = self.predict(WITNESS_PAIRS)
+        return self._witness
 
     def predict(self, pairs: Sequence[tuple[str, str]], *, show_progress: bool | None = False) -> Floats:
         """Score (query, text) pairs; those of one query go together.
@@ -97,7 +105,7 @@ class RemoteCrossEncoder(RemoteModel):
         places: dict[str, list[int]] = {}
         for place, (query, _) in enumerate(pairs):
             places.setdefault(query, []).append(place)
-        size = self.calls.batch_size or _BATCH_SIZE
+        size = self.calls.batch_size or self._dialect.batch
         batches = [of[start : start + size] for of in places.values() for start in range(0, len(of), size)]
         scores = np.empty(len(pairs), np.float32)
         requests = [(pairs[batch[0]][0], [pairs[place][1] for place in batch]) for batch in batches]

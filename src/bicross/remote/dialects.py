@@ -47,6 +47,8 @@ class RerankDialect(NamedTuple):
         texts: The request's field of the texts.
         items: The answer's field of objects with ``index`` and a score; None: the answer is their list.
         score: Their field of the score.
+        fixed: Fields of every request.
+        batch: Texts of a request, where nobody says.
         raw: Whether it takes ``raw_scores`` and answers logits then.
     """
 
@@ -54,11 +56,13 @@ class RerankDialect(NamedTuple):
     texts: str = "documents"
     items: str | None = "results"
     score: str = "relevance_score"
+    fixed: Mapping[str, Any] = {}
+    batch: int = 100
     raw: bool = False
 
     def body(self, model: str, query: str, texts: Sequence[str], *, raw_scores: bool) -> dict[str, Any]:
         """A request."""
-        body: dict[str, Any] = {"model": model, "query": query, self.texts: list(texts)}
+        body: dict[str, Any] = {"model": model, "query": query, self.texts: list(texts), **self.fixed}
         return body | {"raw_scores": True} if raw_scores else body
 
 
@@ -71,7 +75,10 @@ EMBEDDING_DIALECTS = {
 RERANK_DIALECTS = {
     "cohere": RerankDialect("/rerank"),
     "bicross": RerankDialect("/rerank", raw=True),
-    "tei": RerankDialect("/rerank", texts="texts", items=None, score="score", raw=True),
+    # It refuses more texts, and longer ones, unless it was started with other settings.
+    "tei": RerankDialect(
+        "/rerank", texts="texts", items=None, score="score", fixed={"truncate": True}, batch=32, raw=True
+    ),
     "zeroentropy": RerankDialect("/models/rerank"),
 }
 _ZEROENTROPY = "://api.zeroentropy.dev"
