@@ -9,6 +9,7 @@ from haystack.utils import Secret
 
 from bicross.errors import ConfigurationError, FingerprintMismatchError
 from bicross.remote import connection
+from haystack_integrations.common.bicross.node import load_options
 from haystack_integrations.components.embedders.bicross import BicrossDocumentEmbedder, BicrossTextEmbedder
 from haystack_integrations.components.rankers.bicross import BicrossRanker
 from haystack_integrations.components.retrievers.bicross import BicrossRetriever
@@ -55,6 +56,18 @@ def test_the_hubs_token_goes_to_no_other_host(endpoint: Endpoint, monkeypatch: p
     monkeypatch.setenv("HF_API_TOKEN", "hf-token")
     BicrossTextEmbedder(ADDRESS).run("a")
     assert "authorization" not in endpoint.requests[-1].headers
+
+
+def test_a_hosts_key_goes_not_to_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", KEY)
+    monkeypatch.setenv("HF_TOKEN", "hf-token")
+    store = BicrossDocumentStore(path=":memory:")
+    node = BicrossRetriever(store, ADDRESS, "owner/ranker", token=Secret.from_env_var("MY_KEY"))
+    assert load_options(node, ADDRESS)["key"] == Secret.from_env_var("MY_KEY")
+    assert load_options(node, "owner/ranker")["token"] is None
+    assert load_options(BicrossRetriever(store, ADDRESS, "owner/ranker"), "owner/ranker")["token"] == "hf-token"
+    alone = BicrossRanker("owner/ranker", token=Secret.from_env_var("MY_KEY"))
+    assert load_options(alone, "owner/ranker")["token"] == KEY
 
 
 def test_a_key_is_sent_and_not_saved(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,13 +90,16 @@ def load_options(node: Any, model: str) -> dict[str, Any]:
     """The arguments of a node that say how a model is loaded, in the engine's words.
 
     The token of a model of the hub is resolved here. A hosted model gets the Secret as its key, unless it is the
-    hub's, which every node has: that one goes nowhere else.
+    hub's, which every node has: that one goes nowhere else. Nor does a host's key go to the hub, where the node's other
+    model is hosted.
     """
     token: Secret | None = node.token
     if is_address(model):
         secret = {"key": None if token == HUB_TOKEN else token}
     else:
-        secret = {"token": None if token is None else token.resolve_value()}
+        hosted = any(is_address(getattr(node, name, None)) for name in ("model", "ranker_model"))
+        ours = None if hosted and token != HUB_TOKEN else token
+        secret = {"token": None if ours is None else ours.resolve_value()}
     return {
         **secret,
         "device": torch_device(node.device),
