@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 InputType = Literal["query", "search_query", "document", "search_document", "passage"]
 Query = Annotated[str, StringConstraints(min_length=1)]
@@ -16,7 +16,16 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
 
 
-class EmbeddingsBody(Body):
+class ModelBody(Body):
+    """A field that is null is one that isn't there, as at OpenAI: some clients (LiteLLM) send nulls for defaults."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_nulls(cls, value: object) -> object:
+        return {key: each for key, each in value.items() if each is not None} if isinstance(value, dict) else value
+
+
+class EmbeddingsBody(ModelBody):
     """OpenAI's body of ``POST /v1/embeddings``, with the ``input_type`` of Cohere, Voyage and others."""
 
     input: str | list[str]
@@ -48,7 +57,7 @@ class TextDocument(Body):
     text: str
 
 
-class RerankBody(Body):
+class RerankBody(ModelBody):
     """Cohere's and Jina's body of ``POST /rerank``, with the ``raw_scores`` of text-embeddings-inference."""
 
     query: Query

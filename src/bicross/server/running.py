@@ -56,7 +56,10 @@ def serve(app: Starlette, host: str = "127.0.0.1", port: int = 8000, *, grace_se
         ws="none",
         timeout_graceful_shutdown=grace_seconds,
     )
-    # uvicorn raises the signal again once all is answered; it was served by then.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
-    uvicorn.Server(config).run()
+    # uvicorn raises the signal again once all is answered; it was served by then. One more ends what still computes.
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        uvicorn.Server(config).run()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
