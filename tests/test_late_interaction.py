@@ -111,6 +111,14 @@ def test_as_a_second_stage(stanford: LateInteractionReranker, bi_encoder) -> Non
     assert (np.diff(scores) <= 0).all()
 
 
+def test_what_a_second_stage_cuts_is_counted(stanford: LateInteractionReranker, bi_encoder) -> None:
+    with ExactStore() as store:
+        engine = TwoStageRetriever(bi_encoder, store, stanford)
+        engine.index([Passage(text, id=str(i)) for i, text in enumerate(TEXTS) if text], source="x")
+        found = engine.search("the old cat")
+    assert (found.reranked, found.truncated) == (4, 1)
+
+
 def test_in_the_gap_report(stanford: LateInteractionReranker, bi_encoder) -> None:
     pytest.importorskip("ir_measures")
     from bicross.evaluation.gap import gap_report

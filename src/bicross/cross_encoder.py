@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypedDict, Unpack, overload
 
 import numpy as np
-import numpy.typing as npt
 
 from bicross.arguments import check_count
 from bicross.encoding.backends.numeric import activate
@@ -19,7 +18,7 @@ from bicross.encoding.cross_checkpoint import read_cross_checkpoint
 from bicross.encoding.fingerprint import digest, scorer_digest
 from bicross.encoding.loading import LoadOptions, check_unchanged
 from bicross.encoding.locate import locate
-from bicross.encoding.model import LoadedModel
+from bicross.encoding.model import LoadedScorer, Mask
 from bicross.encoding.saving import save_cross_checkpoint
 from bicross.encoding.scoring import load_classifier, score_rows, score_texts
 from bicross.encoding.specs import CrossCheckpoint, TowerSpec
@@ -30,8 +29,6 @@ from bicross.encoding.workers import check_devices
 from bicross.errors import ConfigurationError, InputTypeError
 from bicross.progress import progress
 from bicross.types import Floats, Ranked, Scorer, Windows
-
-Mask = npt.NDArray[np.bool_]
 
 _OWN_PROMPT = "task"
 """The name under which a prompt that `load` was given is saved."""
@@ -47,7 +44,7 @@ class PredictOptions(TypedDict, total=False):
     show_progress: bool | None
 
 
-class CrossEncoder(LoadedModel):
+class CrossEncoder(LoadedScorer):
     """Scores pairs; made by `CrossEncoder.load`.
 
     Safe to call from many threads. One model in memory serves all that load it with the same options.
@@ -214,6 +211,13 @@ class CrossEncoder(LoadedModel):
         scores = self._activated(logits, activation)
         return (scores, cut) if return_truncation else scores
 
+    def counted(  # noqa: D102  # described by LoadedScorer
+        self, pairs: Sequence[tuple[str, str]], batch_tokens: int | None = None
+    ) -> tuple[Floats, Mask]:
+        return self.predict(
+            pairs, activation="identity", batch_tokens=batch_tokens, show_progress=False, return_truncation=True
+        )
+
     def rank(
         self,
         query: str,
@@ -343,9 +347,9 @@ def raw_scores(scorer: Scorer, pairs: Sequence[tuple[str, str]]) -> Floats:
 
 def counted_raw_scores(scorer: Scorer, pairs: Sequence[tuple[str, str]]) -> tuple[Floats, int]:
     """The same, and how many pairs were cut, without a warning of it; 0 where the scorer doesn't tell."""
-    if not isinstance(scorer, CrossEncoder):
+    if not isinstance(scorer, LoadedScorer):
         return raw_scores(scorer, pairs), 0
-    scores, cut = scorer.predict(pairs, activation="identity", show_progress=False, return_truncation=True)
+    scores, cut = scorer.counted(pairs)
     return scores, int(np.count_nonzero(cut))
 
 

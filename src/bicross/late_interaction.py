@@ -9,7 +9,7 @@ from typing import Any, Literal, Self, overload
 
 from bicross.arguments import check_count
 from bicross.arrays import ranked
-from bicross.cross_encoder import Mask, check_pairs
+from bicross.cross_encoder import check_pairs
 from bicross.encoding.backends.protocol import Model
 from bicross.encoding.counting import Counts
 from bicross.encoding.files import copy_folder
@@ -17,13 +17,13 @@ from bicross.encoding.late_checkpoint import LateCheckpoint, read_late_checkpoin
 from bicross.encoding.late_scoring import load_late, score_pairs
 from bicross.encoding.loading import LoadOptions
 from bicross.encoding.locate import locate
-from bicross.encoding.model import LoadedModel
+from bicross.encoding.model import LoadedScorer, Mask
 from bicross.encoding.tokenizer import check_text, check_texts
 from bicross.progress import progress
 from bicross.types import Floats, Ranked
 
 
-class LateInteractionReranker(LoadedModel):
+class LateInteractionReranker(LoadedScorer):
     """Scores pairs by MaxSim over token vectors; made by `LateInteractionReranker.load`.
 
     It satisfies `Scorer`, so it stands wherever a cross-encoder does: as a second stage, in `evaluate`, and in the gap
@@ -146,6 +146,11 @@ class LateInteractionReranker(LoadedModel):
         counts.cut = 0 if return_truncation else int(cut.sum())
         counts.warn(len(pairs), self.max_length)
         return (scores, cut) if return_truncation else scores
+
+    def counted(  # noqa: D102  # described by LoadedScorer
+        self, pairs: Sequence[tuple[str, str]], batch_tokens: int | None = None
+    ) -> tuple[Floats, Mask]:
+        return self.predict(pairs, batch_tokens=batch_tokens, show_progress=False, return_truncation=True)
 
     def rank(
         self,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from bicross import BiEncoder, CrossEncoder
-from bicross.errors import ConfigurationError
+from bicross import BiEncoder, CrossEncoder, LateInteractionReranker
+from bicross.errors import CheckpointError, ConfigurationError
 from bicross.remote import Calls, RemoteBiEncoder, RemoteCrossEncoder, load_bi_encoder, load_cross_encoder
 from bicross.remote.address import is_address
+from tiny_families import write_multi_vector, write_pylate, write_stanford
 
 
 @pytest.mark.parametrize(
@@ -66,8 +67,22 @@ def test_names_and_addresses_are_told_apart(bi_folder, cross_folder) -> None:
     assert isinstance(load_cross_encoder("http://h.example#m", activation="sigmoid"), RemoteCrossEncoder)
 
 
+def test_a_late_interaction_model_is_told_by_its_files(tmp_path) -> None:
+    for write in (write_stanford, write_pylate, write_multi_vector):
+        folder = write(tmp_path / write.__name__)
+        with load_cross_encoder(folder, device="cpu", activation="sigmoid", backend="auto", prompt=None) as late:
+            assert isinstance(late, LateInteractionReranker)
+    with pytest.raises(ConfigurationError, match="has no backend but its checkpoint's own, got backend='onnx'"):
+        load_cross_encoder(folder, backend="onnx")
+    with pytest.raises(ConfigurationError, match="has no prompt but"):
+        load_cross_encoder(folder, prompt="find laws")
+    (folder / "modules.json").write_text("{")
+    with pytest.raises(CheckpointError, match="must be JSON"):
+        load_cross_encoder(folder)
+
+
 @pytest.mark.parametrize(
-    "option", [{"device": "cuda"}, {"precision": "int8"}, {"truncate_dim": 3}, {"backend": "onnx"}]
+    "option", [{"device": "cuda"}, {"precision": "int8"}, {"truncate_dim": 3}, {"document_prompt": "d: "}]
 )
 def test_options_of_a_local_model_are_refused_for_a_hosted_one(option) -> None:
     for load in (load_bi_encoder, load_cross_encoder):

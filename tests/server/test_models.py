@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from bicross import BiEncoder, CrossEncoder
+from bicross import BiEncoder, CrossEncoder, LateInteractionReranker
 from bicross.server import Limits, create_app
+from tiny_families import write_stanford
 
 TEXTS = ["a small dog", "the cat sat", "a"]
 
@@ -110,6 +111,17 @@ def test_raw_scores_are_logits_and_others_probabilities(cross_encoder: CrossEnco
             np.testing.assert_allclose([item["relevance_score"] for item in results], expected, atol=1e-6)
 
 
+def test_late_interaction_scores_are_its_own(tmp_path) -> None:
+    with LateInteractionReranker.load(write_stanford(tmp_path / "m"), device="cpu") as late:
+        texts = ["the cat", "a dog", "the cat sits on the tree and the dog runs . " * 3]
+        with TestClient(create_app(None, late), base_url="http://localhost") as client:
+            answer = client.post("/rerank", json={"query": "dog", "documents": texts}).json()
+        scores, cut = late.predict([("dog", text) for text in texts], return_truncation=True)
+    results = sorted(answer["results"], key=lambda item: item["index"])
+    np.testing.assert_allclose([item["relevance_score"] for item in results], scores, atol=1e-6)
+    assert answer["truncated"] == int(cut.sum()) == 1
+
+
 def test_the_models_are_listed_without_their_folders(client: TestClient) -> None:
     assert [item["id"] for item in client.get("/v1/models").json()["data"]] == [
         "bi",
@@ -150,6 +162,15 @@ def test_wrong_bodies_are_told_what_is_wrong(path, body, status, param, client: 
     assert error["type"] == "invalid_request_error"
     assert (error["param"] or "").startswith(param)
     assert error["message"]
+
+
+def test_a_null_is_a_field_that_is_not_there(client: TestClient) -> None:
+    nulls = dict.fromkeys(["model", "encoding_format", "dimensions", "input_type", "user"])
+    plain, with_nulls = (client.post("/v1/embeddings", json={"input": "a"} | more).json() for more in ({}, nulls))
+    assert with_nulls == plain
+    nulls = dict.fromkeys(["model", "top_n", "return_documents", "raw_scores"])
+    answer = client.post("/rerank", json={"query": "a", "documents": ["a"]} | nulls)
+    assert answer.status_code == 200
 
 
 @pytest.mark.parametrize("body", [b"{", b"", b"[]", b'{"input": "\\ud800"}', b"\xff\xfe"])

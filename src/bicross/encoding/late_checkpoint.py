@@ -75,6 +75,19 @@ class LateCheckpoint:
     mean: bool = False
 
 
+def is_late(folder: Path) -> bool:
+    """Whether a folder holds a late-interaction model, by the names in its files; False where they can't be read.
+
+    Raises:
+        CheckpointError: A file isn't JSON.
+    """
+    modules = read_json(folder / "modules.json") if (folder / "modules.json").is_file() else []
+    kinds = [str(module.get("type", "")) for module in modules if isinstance(module, Mapping)]
+    if kinds:
+        return any(kind == _PYLATE_DENSE or kind.endswith(".MultiVectorMask") for kind in kinds)
+    return "HF_ColBERT" in (optional_json(folder / "config.json").get("architectures") or ())
+
+
 def read_late_checkpoint(folder: Path) -> LateCheckpoint:
     """Describe a late-interaction model's folder.
 

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from bicross.encoding.backends.protocol import Model
 from bicross.encoding.loading import Lease, LoadOptions
 from bicross.encoding.saving import push
 from bicross.encoding.workers import Remote, share_in
 from bicross.lifecycle import Closing
+from bicross.types import Floats
+
+Mask = npt.NDArray[np.bool_]
 
 
 class LoadedModel(Closing):
-    """The base of `BiEncoder` and `CrossEncoder`.
+    """The base of `BiEncoder`, `CrossEncoder` and `LateInteractionReranker`.
 
     Attributes:
         name: The name or folder that leads to the checkpoint again.
@@ -83,3 +89,14 @@ class LoadedModel(Closing):
             f"{type(self).__name__}({self.name!r}, device={self._options.device!r}, "
             f"precision={self._options.precision!r})"
         )
+
+
+class LoadedScorer(LoadedModel):
+    """The base of `CrossEncoder` and `LateInteractionReranker`."""
+
+    @abstractmethod
+    def counted(self, pairs: Sequence[tuple[str, str]], batch_tokens: int | None = None) -> tuple[Floats, Mask]:
+        """Scores before any activation, and which pairs were cut, without a warning of it.
+
+        **Shape:** (len(pairs),) both.
+        """

@@ -20,6 +20,7 @@ from bicross.cross_encoder import CrossEncoder
 from bicross.encoding.backends.numeric import activate
 from bicross.encoding.prompts import Role
 from bicross.encoding.tokenizer import check_texts
+from bicross.late_interaction import LateInteractionReranker
 from bicross.server.bodies import EmbeddingsBody, RerankBody
 from bicross.server.failures import Refusal
 from bicross.server.metrics import Metrics
@@ -140,7 +141,13 @@ class ModelAPI:
         return _json({"id": uuid.uuid4().hex, "model": model, "results": results, "truncated": cut})
 
     def _score(self, scorer: Scorer, pairs: list[tuple[str, str]], *, raw: bool) -> tuple[Floats, int]:
-        """Scores, and how many pairs were cut. **Unit:** probability, unless raw. **Shape:** (len(pairs),)."""
+        """Scores, and how many pairs were cut. **Unit:** probability, unless raw. **Shape:** (len(pairs),).
+
+        Another scorer than a cross-encoder has a unit of its own.
+        """
+        if isinstance(scorer, LateInteractionReranker):
+            scores, cut = scorer.counted(pairs, self.limits.batch_tokens)
+            return scores, int(np.count_nonzero(cut))
         if not isinstance(scorer, CrossEncoder):
             return np.asarray(scorer.predict(pairs), np.float32), 0
         scores, cut = scorer.predict(
