@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bicross.bi_encoder import BiEncoder
-    from bicross.cross_encoder import CrossEncoder
-    from bicross.remote import RemoteBiEncoder, RemoteCrossEncoder
+    from bicross.remote import RemoteBiEncoder
+    from bicross.remote.loading import AnyScorer
     from bicross.retriever import TwoStageRetriever
     from bicross.stores import CollectionInfo, QdrantStore
     from bicross.types import Encoder, Scorer, SparseEncoder
@@ -33,7 +33,22 @@ PrecisionOption = Annotated[
     str,
     typer.Option("--precision", help="auto (bfloat16 where the hardware computes in it: the advice), float32, int8."),
 ]
-CrossOption = Annotated[str, typer.Option("--cross", help="Cross-encoder: a model, 'starter', 'fast', or 'none'.")]
+CrossOption = Annotated[
+    str,
+    typer.Option("--cross", help="Cross-encoder or late-interaction model: its name, 'starter', 'fast', or 'none'."),
+]
+QueryPromptOption = Annotated[
+    str | None,
+    typer.Option("--query-prompt", help="What stands in front of every query. Default: the checkpoint's own."),
+]
+DocumentPromptOption = Annotated[
+    str | None,
+    typer.Option("--document-prompt", help="The same for documents: that of the index. Default: the checkpoint's own."),
+]
+RerankPromptOption = Annotated[
+    str | None,
+    typer.Option("--rerank-prompt", help="The cross-encoder's instruction for the task. Default: the checkpoint's."),
+]
 BudgetOption = Annotated[
     float | None, typer.Option("--budget-ms", help="Rerank as deep as this time allows, in milliseconds.")
 ]
@@ -136,21 +151,43 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False))
 
 
+class Prompts(TypedDict, total=False):
+    """What stands in front of texts; see `BiEncoder.load`."""
+
+    query_prompt: str | None
+    document_prompt: str | None
+
+
 def load_bi_encoder(
-    info: CollectionInfo | None, model: str | None, precision: str, device: str
+    info: CollectionInfo | None, model: str | None, precision: str, device: str, **prompts: Unpack[Prompts]
 ) -> BiEncoder | RemoteBiEncoder:
     """The bi-encoder that was named, else the one that filled the collection, else the starter."""
     from bicross.remote import loading
 
+    options: dict[str, Any] = {"precision": precision, "device": device, **prompts}
     if model is not None or info is None or info.model is None:
-        return loading.load_bi_encoder(model or "starter", precision=precision, device=device)
-    encoder = loading.load_bi_encoder(info.model, revision=info.revision, precision=precision, device=device)
+        return loading.load_bi_encoder(model or "starter", **options)
+    options["revision"] = info.revision
+    encoder = loading.load_bi_encoder(info.model, **options)
     if encoder.dimension <= info.dimension:
         return encoder
-    with encoder:  # open until the second has its share of the weights
-        return loading.load_bi_encoder(  # it was filled with the leading dimensions alone
-            info.model, revision=info.revision, precision=precision, device=device, truncate_dim=info.dimension
-        )
+    with encoder:  # open until the second has its share of the weights; the leading dimensions alone were indexed
+        return loading.load_bi_encoder(info.model, **options, truncate_dim=info.dimension)
+
+
+def load_scorer(name: str, precision: str, device: str, prompt: str | None = None) -> AnyScorer | None:
+    """The scorer of a name; None for 'none'.
+
+    Raises:
+        ConfigurationError: A prompt for a scorer that has none, or for none at all.
+    """
+    if name == "none":
+        if prompt is not None:
+            raise ConfigurationError(f"--rerank-prompt is for a cross-encoder, got {prompt!r:.60} with --cross none.")
+        return None
+    from bicross.remote import loading
+
+    return loading.load_cross_encoder(name, precision=precision, device=device, prompt=prompt)
 
 
 def load_sparse_encoder(
@@ -188,7 +225,7 @@ class Models:
 
     first_stage: str
     bi_encoder: BiEncoder | RemoteBiEncoder
-    cross_encoder: CrossEncoder | RemoteCrossEncoder | None
+    cross_encoder: AnyScorer | None
     sparse_encoder: SparseEncoder | None
 
     def over(self, store: QdrantStore) -> TwoStageRetriever:
@@ -213,14 +250,14 @@ def load_models(
     sparse: str | None,
     precision: str,
     device: str,
+    rerank_prompt: str | None = None,
+    **prompts: Unpack[Prompts],
 ) -> Models:
     """The bi-encoder that filled a collection, the cross-encoder that was named, and what makes sparse vectors."""
-    from bicross.remote import loading
-
     return Models(
         first_stage,
-        load_bi_encoder(info, None, precision, device),
-        None if cross == "none" else loading.load_cross_encoder(cross, precision=precision, device=device),
+        load_bi_encoder(info, None, precision, device, **prompts),
+        load_scorer(cross, precision, device, rerank_prompt),
         load_sparse_encoder(info, first_stage, language, sparse),
     )
 

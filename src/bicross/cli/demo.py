@@ -17,12 +17,16 @@ from bicross.cli.common import (
     AllowedHostOption,
     CrossOption,
     DeviceOption,
+    DocumentPromptOption,
     HostOption,
     LanguageOption,
     PortOption,
     PrecisionOption,
+    QueryPromptOption,
+    RerankPromptOption,
     StoreOption,
     load_bi_encoder,
+    load_scorer,
     load_sparse_encoder,
     open_store,
     warm_up,
@@ -31,8 +35,8 @@ from bicross.errors import CollectionNotFoundError, MissingExtraError, ReadError
 
 if TYPE_CHECKING:
     from bicross.bi_encoder import BiEncoder
-    from bicross.cross_encoder import CrossEncoder
-    from bicross.remote import RemoteBiEncoder, RemoteCrossEncoder
+    from bicross.remote import RemoteBiEncoder
+    from bicross.remote.loading import AnyScorer
     from bicross.server import Setup
     from bicross.stores import QdrantStore
     from bicross.types import SparseEncoder
@@ -63,6 +67,9 @@ def demo(
     host: HostOption = "127.0.0.1",
     port: PortOption = 8000,
     allowed_host: AllowedHostOption = None,
+    query_prompt: QueryPromptOption = None,
+    document_prompt: DocumentPromptOption = None,
+    rerank_prompt: RerankPromptOption = None,
     precision: PrecisionOption = "float32",
     device: DeviceOption = "auto",
 ) -> None:
@@ -79,7 +86,6 @@ def demo(
         from bicross.server.running import check_free
     except ImportError as error:
         raise MissingExtraError('The page needs starlette, uvicorn and more: pip install "bicross[demo]"') from error
-    from bicross.remote.loading import load_cross_encoder
     from bicross.server.settings import allowed_hosts, read_token
 
     if folder is not None and not folder.exists():
@@ -94,13 +100,15 @@ def demo(
             raise CollectionNotFoundError(
                 f"There is no collection {name!r} in {store!r}. Give a folder to index: bicross demo FOLDER"
             )
-        encoder = load_bi_encoder(info, bi, precision, device)
-        scorer = None if cross == "none" else load_cross_encoder(cross, precision=precision, device=device)
+        encoder = load_bi_encoder(
+            info, bi, precision, device, query_prompt=query_prompt, document_prompt=document_prompt
+        )
+        scorer = load_scorer(cross, precision, device, rerank_prompt)
         sparse = _sparse(first, folder, language)
         setups = [Setup(_name(encoder, scorer), encoder, first, scorer, sparse_encoder=sparse)]
         if compare or compare_cross:
             second = load_bi_encoder(None, compare, precision, device) if compare else encoder
-            other = load_cross_encoder(compare_cross, precision=precision, device=device) if compare_cross else scorer
+            other = load_scorer(compare_cross, precision, device) if compare_cross else scorer
             where = stack.enter_context(open_store(store, _collection_of(name, encoder, second)))
             setups.append(_second(setups[0], second, other, where, folder, sparse))
         for setup in setups:
@@ -141,7 +149,7 @@ def _collection_of(name: str, first: BiEncoder | RemoteBiEncoder, second: BiEnco
 def _second(
     first: Setup,
     encoder: BiEncoder | RemoteBiEncoder,
-    scorer: CrossEncoder | RemoteCrossEncoder | None,
+    scorer: AnyScorer | None,
     store: QdrantStore,
     folder: Path | None,
     sparse: SparseEncoder | None,
@@ -158,6 +166,6 @@ def _second(
     return Setup(name if name != first.name else f"{name} (2)", encoder, store, scorer, sparse_encoder=sparse)
 
 
-def _name(encoder: BiEncoder | RemoteBiEncoder, scorer: CrossEncoder | RemoteCrossEncoder | None) -> str:
+def _name(encoder: BiEncoder | RemoteBiEncoder, scorer: AnyScorer | None) -> str:
     names = [Path(model.name).name for model in (encoder, scorer) if model is not None]
     return " + ".join(dict.fromkeys(names))

@@ -32,6 +32,10 @@ def distill(
     teacher: Annotated[
         str, typer.Option("--teacher", help="Cross-encoder: a model, 'starter', 'fast' or an address.")
     ] = "starter",
+    teacher_prompt: Annotated[
+        str | None,
+        typer.Option("--teacher-prompt", help="The teacher's instruction for the task. Default: the checkpoint's."),
+    ] = None,
     student: Annotated[str, typer.Option("--student", help="Bi-encoder to start from.")] = "starter",
     towers: Annotated[
         str, typer.Option("--towers", help="both; or query: documents stay as they are, and so does an index of them.")
@@ -124,7 +128,7 @@ def distill(
     labels = read_corpus(corpus, queries, qrels, split=split)
     test = None if test_split is None else load_dataset(corpus, test_split)
     with ExitStack() as stack:
-        scorer = loading.load_cross_encoder(teacher, precision=precision, device=device)
+        scorer = loading.load_cross_encoder(teacher, precision=precision, device=device, prompt=teacher_prompt)
         stack.enter_context(scorer)
         encoder = stack.enter_context(BiEncoder.load(student, precision=precision, device=device))
         if dry_run:

@@ -12,9 +12,15 @@ from bicross.cli.common import (
     CacheOption,
     CrossOption,
     DeviceOption,
+    DocumentPromptOption,
     JsonOption,
     PrecisionOption,
+    Prompts,
+    QueryPromptOption,
+    RerankPromptOption,
     check_output,
+    load_bi_encoder,
+    load_scorer,
 )
 
 
@@ -45,6 +51,9 @@ def evaluate(
         Path | None, typer.Option("--compare", help="Test the last stage against this TREC run file.")
     ] = None,
     timed: Annotated[int, typer.Option("--timed", help="Time both models on so many single queries.")] = 0,
+    query_prompt: QueryPromptOption = None,
+    document_prompt: DocumentPromptOption = None,
+    rerank_prompt: RerankPromptOption = None,
     precision: PrecisionOption = "float32",
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -61,13 +70,13 @@ def evaluate(
     from bicross.evaluation.evaluating import evaluate as measure_retriever
     from bicross.evaluation.measures import DEFAULT_MEASURES
     from bicross.evaluation.stages import Stages
-    from bicross.remote import loading
     from bicross.sparse import BM25Encoder
 
     check_output(run)
     sparse = BM25Encoder(language) if first_stage != "dense" else None
-    encoder = loading.load_bi_encoder(bi, precision=precision, device=device)
-    scorer = None if cross == "none" else loading.load_cross_encoder(cross, precision=precision, device=device)
+    prompts: Prompts = {"query_prompt": query_prompt, "document_prompt": document_prompt}
+    encoder = load_bi_encoder(None, bi, precision, device, **prompts)
+    scorer = load_scorer(cross, precision, device, rerank_prompt)
     with Stages(
         encoder, scorer, sparse_encoder=sparse, fusion=fusion, sparse_weight=sparse_weight, cache_dir=cache
     ) as stages:

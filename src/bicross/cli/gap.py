@@ -11,10 +11,15 @@ from bicross.cli.common import (
     DEFAULT_CACHE,
     CacheOption,
     DeviceOption,
+    DocumentPromptOption,
     JsonOption,
     PrecisionOption,
+    Prompts,
+    QueryPromptOption,
+    RerankPromptOption,
     check_output,
     console,
+    load_bi_encoder,
 )
 
 
@@ -24,7 +29,9 @@ def gap(
     ],
     split: Annotated[str, typer.Option(help="Split of the judgments, where there are any.")] = "test",
     bi: Annotated[str, typer.Option("--bi", help="Bi-encoder, the student.")] = "starter",
-    cross: Annotated[str, typer.Option("--cross", help="Cross-encoder: a model, 'starter' or 'fast'.")] = "starter",
+    cross: Annotated[
+        str, typer.Option("--cross", help="Cross-encoder or late-interaction model: its name, 'starter' or 'fast'.")
+    ] = "starter",
     queries: Annotated[int, typer.Option(help="A seeded sample of so many queries.")] = 50,
     pool: Annotated[int, typer.Option(help="Score the bi-encoder's first so many documents of each query.")] = 1000,
     exhaustive: Annotated[
@@ -43,6 +50,9 @@ def gap(
         bool, typer.Option("--no-timing", help="Measure no milliseconds, which scores some pairs anew.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Of the sample and the intervals.")] = 0,
+    query_prompt: QueryPromptOption = None,
+    document_prompt: DocumentPromptOption = None,
+    rerank_prompt: RerankPromptOption = None,
     precision: PrecisionOption = "float32",
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -63,9 +73,10 @@ def gap(
     check_output(out)
     if teacher not in ("cross_encoder", "final"):
         raise ConfigurationError(f"--teacher must be cross_encoder or final, got {teacher!r}.")
+    prompts: Prompts = {"query_prompt": query_prompt, "document_prompt": document_prompt}
     with (
-        loading.load_bi_encoder(bi, precision=precision, device=device) as student,
-        loading.load_cross_encoder(cross, precision=precision, device=device) as scorer,
+        load_bi_encoder(None, bi, precision, device, **prompts) as student,
+        loading.load_cross_encoder(cross, precision=precision, device=device, prompt=rerank_prompt) as scorer,
     ):
         report = gap_report(
             student,

@@ -13,6 +13,7 @@ from bicross.cli.common import (
     DEFAULT_STORE,
     CollectionOption,
     DeviceOption,
+    DocumentPromptOption,
     JsonOption,
     LanguageOption,
     PrecisionOption,
@@ -69,6 +70,7 @@ def index(
     no_optimize: Annotated[
         bool, typer.Option("--no-optimize", help="Don't build the approximate index at the end.")
     ] = False,
+    document_prompt: DocumentPromptOption = None,
     precision: PrecisionOption = "float32",
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -93,7 +95,7 @@ def index(
     started = time.perf_counter()
     with open_store(store, collection) as target:
         info = None if recreate else target.info()
-        with load_bi_encoder(info, bi, precision, device) as encoder:
+        with load_bi_encoder(info, bi, precision, device, document_prompt=document_prompt) as encoder:
             passages = (
                 reading
                 if no_split

@@ -11,6 +11,7 @@ import typer
 from bicross.cli.common import (
     DEFAULT_COLLECTION,
     DEFAULT_STORE,
+    DocumentPromptOption,
     JsonOption,
     StoreKeys,
     StoreOption,
@@ -54,6 +55,7 @@ def info(
     title_key: Annotated[str | None, typer.Option("--title-key", help="Payload field with the title.")] = None,
     meta_key: Annotated[str | None, typer.Option("--meta-key", help="Payload field with what filters reach.")] = None,
     vector_name: Annotated[str | None, typer.Option("--vector-name", help="Which of several dense vectors.")] = None,
+    document_prompt: DocumentPromptOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the collections of a store: passages, dimension, layout, model, fingerprint, sparse vectors, size.
@@ -71,9 +73,11 @@ def info(
     found = _found(store, collection, keys, broken)
     if adopt:
         name = collection or _only_unrecorded(found)
-        _adopt(store, name, bi or "starter", keys, as_json)
+        _adopt(store, name, bi, document_prompt, keys, as_json)
         found = _found(store, collection, {}, broken)
-    checks = {each.name: _check(store, each, bi, {} if adopt else keys) for each in found} if check else {}
+    checks = (
+        {each.name: _check(store, each, bi, document_prompt, {} if adopt else keys) for each in found} if check else {}
+    )
     if as_json:
         values: dict[str, Any] = {"collections": [_values(each, checks.get(each.name)) for each in found]}
         if auto := automatic():
@@ -111,22 +115,29 @@ def _only_unrecorded(found: list[CollectionInfo]) -> str:
     return names[0]
 
 
-def _adopt(store: str, collection: str, bi: str, keys: StoreKeys, as_json: bool) -> None:
+def _adopt(
+    store: str, collection: str, bi: str | None, document_prompt: str | None, keys: StoreKeys, as_json: bool
+) -> None:
     from bicross.adopting import adopt
-    from bicross.remote import loading
 
-    with open_store(store, collection, **keys) as target, loading.load_bi_encoder(bi) as encoder:
+    with (
+        open_store(store, collection, **keys) as target,
+        load_bi_encoder(None, bi, "float32", "auto", document_prompt=document_prompt) as encoder,
+    ):
         report = adopt(target, encoder)
     if not as_json:
         console().print(report.summary, markup=False)
 
 
-def _check(store: str, collection: CollectionInfo, bi: str | None, keys: StoreKeys) -> CheckReport:
+def _check(
+    store: str, collection: CollectionInfo, bi: str | None, document_prompt: str | None, keys: StoreKeys
+) -> CheckReport:
     from bicross.checking import check_collection
 
+    named = None if collection.model else bi
     with (
         open_store(store, collection.name, **keys) as source,
-        load_bi_encoder(collection, None if collection.model else bi, "float32", "auto") as encoder,
+        load_bi_encoder(collection, named, "float32", "auto", document_prompt=document_prompt) as encoder,
     ):
         return check_collection(source, encoder)
 

@@ -15,10 +15,13 @@ from bicross.cli.common import (
     CollectionOption,
     CrossOption,
     DeviceOption,
+    DocumentPromptOption,
     FirstStageOption,
     LanguageOption,
     Models,
     PrecisionOption,
+    QueryPromptOption,
+    RerankPromptOption,
     SparseOption,
     StoreOption,
     find_collection,
@@ -47,6 +50,9 @@ def mcp(
     first_stage: FirstStageOption = "dense",
     language: LanguageOption = None,
     sparse: SparseOption = None,
+    query_prompt: QueryPromptOption = None,
+    document_prompt: DocumentPromptOption = None,
+    rerank_prompt: RerankPromptOption = None,
     precision: PrecisionOption = "float32",
     device: DeviceOption = "auto",
 ) -> None:
@@ -70,6 +76,9 @@ def mcp(
             sparse=sparse,
             precision=precision,
             device=device,
+            query_prompt=query_prompt,
+            document_prompt=document_prompt,
+            rerank_prompt=rerank_prompt,
         )
 
     searcher = Searcher(lambda: open_store(store, collection), load, candidates=candidates, budget_ms=budget_ms)

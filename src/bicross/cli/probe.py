@@ -12,10 +12,16 @@ from bicross.cli.common import (
     CacheOption,
     CrossOption,
     DeviceOption,
+    DocumentPromptOption,
     JsonOption,
     PrecisionOption,
+    Prompts,
+    QueryPromptOption,
+    RerankPromptOption,
     check_output,
     console,
+    load_bi_encoder,
+    load_scorer,
     print_json,
 )
 from bicross.errors import ConfigurationError, InputError
@@ -57,6 +63,9 @@ def probe(
     cross: CrossOption = "starter",
     cache: CacheOption = DEFAULT_CACHE,
     failures: Annotated[int, typer.Option(help="How many failing pairs of each model are shown.")] = 3,
+    query_prompt: QueryPromptOption = None,
+    document_prompt: DocumentPromptOption = None,
+    rerank_prompt: RerankPromptOption = None,
     precision: PrecisionOption = "float32",
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -69,7 +78,6 @@ def probe(
     """
     from bicross.evaluation.generated import write_rows
     from bicross.evaluation.probes import probe as measure
-    from bicross.remote import loading
 
     if (file is None) == (generate is None) or (generate is None) != (data is None):
         raise ConfigurationError("bicross probe takes a FILE, or --generate and --from; see bicross probe --help.")
@@ -86,8 +94,9 @@ def probe(
         else:
             console().print(f"{len(rows)} rows: {out}", markup=False)
         return
-    finds = None if bi == "none" else loading.load_bi_encoder(bi, precision=precision, device=device)
-    reorders = None if cross == "none" else loading.load_cross_encoder(cross, precision=precision, device=device)
+    prompts: Prompts = {"query_prompt": query_prompt, "document_prompt": document_prompt}
+    finds = None if bi == "none" else load_bi_encoder(None, bi, precision, device, **prompts)
+    reorders = load_scorer(cross, precision, device, rerank_prompt)
     report = measure(rows, finds, reorders, cache_dir=cache, seed=seed)
     if as_json:
         print_json(report.as_dict(failures))

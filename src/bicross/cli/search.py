@@ -16,10 +16,13 @@ from bicross.cli.common import (
     CollectionOption,
     CrossOption,
     DeviceOption,
+    DocumentPromptOption,
     FirstStageOption,
     JsonOption,
     LanguageOption,
     PrecisionOption,
+    QueryPromptOption,
+    RerankPromptOption,
     SparseOption,
     StoreOption,
     console,
@@ -58,6 +61,9 @@ def search(
     language: LanguageOption = None,
     sparse: SparseOption = None,
     diversity: Annotated[float, typer.Option(help="From 0 to 1: how much a hit loses by being like a better one.")] = 0,
+    query_prompt: QueryPromptOption = None,
+    document_prompt: DocumentPromptOption = None,
+    rerank_prompt: RerankPromptOption = None,
     precision: PrecisionOption = "float32",
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -82,6 +88,9 @@ def search(
             sparse=sparse,
             precision=precision,
             device=device,
+            query_prompt=query_prompt,
+            document_prompt=document_prompt,
+            rerank_prompt=rerank_prompt,
         )
         retriever = models.over(source)
         # The first call of a model takes much longer than any other; the times below are those of a running service.

@@ -6,7 +6,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bicross.cli.common import AllowedHostOption, DeviceOption, HostOption, PortOption, PrecisionOption, warm_up
+from bicross.cli.common import (
+    AllowedHostOption,
+    DeviceOption,
+    DocumentPromptOption,
+    HostOption,
+    PortOption,
+    PrecisionOption,
+    Prompts,
+    QueryPromptOption,
+    RerankPromptOption,
+    load_bi_encoder,
+    load_scorer,
+    warm_up,
+)
 from bicross.errors import ConfigurationError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -16,7 +29,7 @@ if TYPE_CHECKING:
 def serve(
     bi: Annotated[str, typer.Option("--bi", help="Bi-encoder behind /v1/embeddings: a model, or 'none'.")] = "starter",
     cross: Annotated[
-        str, typer.Option("--cross", help="Cross-encoder behind /rerank: a model, 'starter', 'fast', or 'none'.")
+        str, typer.Option("--cross", help="What scores behind /rerank: a model, 'starter', 'fast', or 'none'.")
     ] = "starter",
     host: HostOption = "127.0.0.1",
     port: PortOption = 8000,
@@ -31,6 +44,9 @@ def serve(
     batch_tokens: Annotated[
         int | None, typer.Option(min=1, help="Most tokens that a model computes at once. Default: by device.")
     ] = None,
+    query_prompt: QueryPromptOption = None,
+    document_prompt: DocumentPromptOption = None,
+    rerank_prompt: RerankPromptOption = None,
     precision: PrecisionOption = "float32",
     device: DeviceOption = "auto",
 ) -> None:
@@ -40,10 +56,9 @@ def serve(
 
     Example: BICROSS_TOKEN=… bicross serve --host 0.0.0.0 --bi BAAI/bge-small-en-v1.5 --cross fast
     """
-    from bicross.remote import loading
-
     try:
         from bicross.server.app import create_app
+        from bicross.server.running import check_free
         from bicross.server.running import serve as run
     except ImportError as error:
         raise MissingExtraError('Serving needs starlette, uvicorn and more: pip install "bicross[serve]"') from error
@@ -52,9 +67,11 @@ def serve(
     if bi == "none" and cross == "none":
         raise ConfigurationError("serve needs a model, got --bi none and --cross none.")
     token = read_token(host)
+    check_free(host, port)
     names: dict[Kind, str | None] = {"embedding": bi_name, "rerank": cross_name}
-    encoder = None if bi == "none" else loading.load_bi_encoder(bi, precision=precision, device=device)
-    scorer = None if cross == "none" else loading.load_cross_encoder(cross, precision=precision, device=device)
+    prompts: Prompts = {"query_prompt": query_prompt, "document_prompt": document_prompt}
+    encoder = None if bi == "none" else load_bi_encoder(None, bi, precision, device, **prompts)
+    scorer = load_scorer(cross, precision, device, rerank_prompt)
     warm_up(encoder, scorer)
     app = create_app(
         encoder,

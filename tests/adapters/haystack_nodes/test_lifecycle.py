@@ -86,6 +86,7 @@ OPTIONS: dict[type, dict[str, Any]] = {
         "return_embedding": True,
         "filter_policy": FilterPolicy.MERGE,
         "query_prompt": "i",
+        "document_prompt": "k",
         "ranker_prompt": "j",
         "truncate_dim": 8,
         "ranker_revision": "r",

@@ -54,6 +54,20 @@ def test_instructions_of_a_task(filled: BicrossDocumentStore, bi_folder: Path, c
     assert (restored.query_prompt, restored.ranker_prompt) == ("find the ", "every old ")
 
 
+def test_documents_that_were_embedded_behind_a_prompt(bi_folder: Path) -> None:
+    store = BicrossDocumentStore(":memory:")
+    embedder = BicrossDocumentEmbedder(bi_folder, prefix="old ")
+    store.write_documents(embedder.run([Document(content="the cat sits"), Document(content="a dog")])["documents"])
+    found = BicrossRetriever(store, bi_folder, None, document_prompt="old ").run("cat")["documents"]
+    with BiEncoder.load(bi_folder) as encoder:
+        expected = encoder.encode_document([each.content for each in found], prompt="old ") @ encoder.encode_query(
+            "cat"
+        )
+    np.testing.assert_allclose([each.score for each in found], expected, atol=1e-5)
+    with pytest.raises(FingerprintMismatchError):
+        BicrossRetriever(store, bi_folder, None).run("cat")
+
+
 @pytest.fixture
 def first(filled: BicrossDocumentStore) -> BicrossEmbeddingRetriever:
     return BicrossEmbeddingRetriever(filled)

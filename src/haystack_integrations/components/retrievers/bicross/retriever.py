@@ -77,6 +77,7 @@ class BicrossRetriever(Node):
         device: ComponentDevice | None = None,
         token: Secret | None = Secret.from_env_var(["HF_API_TOKEN", "HF_TOKEN"], strict=False),  # noqa: B008
         query_prompt: str | None = None,
+        document_prompt: str | None = None,
         ranker_prompt: str | None = None,
         truncate_dim: int | None = None,
         backend: str = "auto",
@@ -117,7 +118,10 @@ class BicrossRetriever(Node):
         :param token: Access token for the hub, resolved when the models are loaded; or the key of hosted models.
         :param query_prompt: In front of what the bi-encoder reads, such as a task's instruction; None: the checkpoint's
             own.
-        :param ranker_prompt: The same for the cross-encoder, or where it has a place for an instruction.
+        :param document_prompt: What stood in front of the Documents when they were embedded, where it isn't the
+            checkpoint's own: the `prefix` of the embedder that filled the store.
+        :param ranker_prompt: In front of what the cross-encoder reads as the query, or where it has a place for an
+            instruction.
         :param truncate_dim: Keep this many leading dimensions of the query's embedding.
         :param backend: "auto", "torch", "onnx" or "openvino"; see `docs/speed.md`.
         :param precision: What both models compute in: "float32", "bfloat16", "float16", "int8" or "auto".
@@ -150,6 +154,7 @@ class BicrossRetriever(Node):
         self.device = device
         self.token = token
         self.query_prompt = query_prompt
+        self.document_prompt = document_prompt
         self.ranker_prompt = ranker_prompt
         self.truncate_dim = truncate_dim
         self.backend = backend
@@ -286,6 +291,7 @@ class BicrossRetriever(Node):
             self.model,
             revision=self.revision,
             query_prompt=self.query_prompt,
+            document_prompt=self.document_prompt,
             truncate_dim=self.truncate_dim,
             **load_options(self, self.model),
         )
