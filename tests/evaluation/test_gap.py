@@ -60,6 +60,34 @@ def test_the_figures_are_those_of_the_two_orders_sorted_by_hand() -> None:
         assert figures.top1 == float(reranked[0] == student[0])
 
 
+class Backwards(WordScorer):
+    name = "backwards"
+    fingerprint = "backwards-1"
+
+    def score(self, query: str, text: str) -> float:
+        return -super().score(query, text)
+
+
+def test_other_scorers_are_compared_with_the_same_teacher(tmp_path: Path) -> None:
+    data = corpus() | {"qrels": {query: {"d0": 1} for query in corpus()["queries"]}}
+    found = report(data, beside=[WordScorer(), Backwards()], cache_dir=tmp_path)
+    same, turned = found.beside
+    assert (same.scorer, turned.scorer) == ("shared-words", "backwards")
+    assert same.agreement.tau.mean == pytest.approx(1.0)
+    assert same.agreement.top10.mean == pytest.approx(1.0)
+    assert same.judged == found.judged.cross_encoder
+    assert turned.agreement.tau.mean == pytest.approx(-1.0)
+    assert turned.agreement.ndcg.mean < found.agreement.ndcg.mean
+    plain = report(data)
+    assert plain.beside == []
+    assert (plain.agreement, plain.judged) == (found.agreement, found.judged)
+    shown = found.summary()
+    assert "others on the same candidates" in shown
+    assert "backwards" in shown
+    assert "backwards" in found.to_html(tmp_path / "gap.html").read_text()
+    assert "others on" not in plain.summary().lower()
+
+
 def test_recall_never_falls_and_the_smallest_k_keeps_its_share() -> None:
     found = report(pool=60)
     by_k = {point.k: point.cross_encoder for point in found.recall}

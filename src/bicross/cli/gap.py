@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -37,6 +38,10 @@ def gap(
     exhaustive: Annotated[
         bool, typer.Option("--exhaustive", help="Score every document; says what it costs before it starts.")
     ] = False,
+    beside: Annotated[
+        list[str] | None,
+        typer.Option("--beside", help="Another scorer to compare, such as a late-interaction model; may be repeated."),
+    ] = None,
     candidates: Annotated[int, typer.Option(help="Compare the orders on the first so many.")] = 100,
     teacher: Annotated[
         str, typer.Option(help="cross_encoder: its order alone; final: the weighted sum, which users get.")
@@ -74,10 +79,14 @@ def gap(
     if teacher not in ("cross_encoder", "final"):
         raise ConfigurationError(f"--teacher must be cross_encoder or final, got {teacher!r}.")
     prompts: Prompts = {"query_prompt": query_prompt, "document_prompt": document_prompt}
-    with (
-        load_bi_encoder(None, bi, precision, device, **prompts) as student,
-        loading.load_cross_encoder(cross, precision=precision, device=device, prompt=rerank_prompt) as scorer,
-    ):
+    with ExitStack() as models:
+        student = load_bi_encoder(None, bi, precision, device, **prompts)
+        models.enter_context(student)
+        scorer = loading.load_cross_encoder(cross, precision=precision, device=device, prompt=rerank_prompt)
+        models.enter_context(scorer)
+        others = [loading.load_cross_encoder(name, precision=precision, device=device) for name in beside or ()]
+        for other in others:
+            models.enter_context(other)
         report = gap_report(
             student,
             scorer,
@@ -87,6 +96,7 @@ def gap(
             pool=pool,
             exhaustive=exhaustive,
             candidates=candidates,
+            beside=others,
             teacher="final" if teacher == "final" else "cross_encoder",
             stage1_weight=stage1_weight,
             timing=not no_timing,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +15,7 @@ from bicross.evaluation.agreement import Doubles
 from bicross.evaluation.datasets import Dataset
 from bicross.evaluation.findings import (
     Agreement,
+    Beside,
     Calibration,
     Distribution,
     GapReport,
@@ -57,7 +60,23 @@ class Scores:
         return self.first[:, : self.candidates], self.teacher[:, : self.candidates]
 
 
-def findings(data: Dataset, scores: Scores, setting: Setting, timing: Timing | None, *, wanted: int) -> GapReport:
+class Other(NamedTuple):
+    """Another scorer's scores of the candidates that the orders are compared on. **Shape:** (queries, candidates)."""
+
+    name: str
+    fingerprint: str
+    scores: Floats
+
+
+def findings(
+    data: Dataset,
+    scores: Scores,
+    setting: Setting,
+    timing: Timing | None,
+    *,
+    wanted: int,
+    others: Sequence[Other] = (),
+) -> GapReport:
     """All findings from the scores alone.
 
     Args:
@@ -66,6 +85,7 @@ def findings(data: Dataset, scores: Scores, setting: Setting, timing: Timing | N
         setting: What was compared.
         timing: Milliseconds of both stages, where they were measured.
         wanted: The pool that was asked for.
+        others: Scorers that are compared with the same teacher.
     """
     seed, weight = setting.seed, setting.stage1_weight
     judge = Judge(data, scores.positions) if data.qrels else None
@@ -87,7 +107,8 @@ def findings(data: Dataset, scores: Scores, setting: Setting, timing: Timing | N
     report = GapReport(
         setting=setting,
         timing=timing,
-        agreement=_agreement(scores, by_query, seed),
+        agreement=_agreement(by_query, scores.compared[1], seed),
+        beside=[_beside(other, scores.compared[1], judge, seed) for other in others],
         recall=recall,
         kept=kept,
         recommended_candidates=advised,
@@ -109,23 +130,35 @@ def findings(data: Dataset, scores: Scores, setting: Setting, timing: Timing | N
 
 def _by_query(data: Dataset, scores: Scores) -> dict[str, Doubles]:
     """Figures of every query, by name; NaN where one is undefined. **Shape** of each: (queries,)."""
-    student, teacher = scores.compared
     unknown = np.full(len(data.queries), np.nan)
     return {
-        "tau": agreement.kendall_tau(student, teacher),
-        "spearman": agreement.spearman(student, teacher),
-        "ndcg": agreement.ndcg(student, teacher),
-        "top1": agreement.overlap(student, teacher, 1),
-        "top10": agreement.overlap(student, teacher),
+        **_measures(*scores.compared),
         "recall_in_candidates": agreement.teacher_recall(scores.first, scores.teacher)[:, scores.candidates - 1],
         "judged_first_stage": unknown,
         "judged_two_stage": unknown,
     }
 
 
-def _agreement(scores: Scores, by_query: dict[str, Doubles], seed: int) -> Agreement:
+def _measures(student: Floats, teacher: Doubles) -> dict[str, Doubles]:
+    """How near the orders of the same candidates are, by name. **Shape** of each: (queries,)."""
+    return {
+        "tau": agreement.kendall_tau(student, teacher),
+        "spearman": agreement.spearman(student, teacher),
+        "ndcg": agreement.ndcg(student, teacher),
+        "top1": agreement.overlap(student, teacher, 1),
+        "top10": agreement.overlap(student, teacher),
+    }
+
+
+def _beside(other: Other, teacher: Doubles, judge: Judge | None, seed: int) -> Beside:
+    near = _agreement(_measures(other.scores, teacher), teacher, seed)
+    judged = None if judge is None else Distribution.of(judge(agreement.best_first(other.scores)), seed)
+    return Beside(other.name, other.fingerprint, near, judged)
+
+
+def _agreement(by_query: dict[str, Doubles], teacher: Doubles, seed: int) -> Agreement:
     named = {name: Distribution.of(by_query[name], seed) for name in ("tau", "spearman", "ndcg", "top1", "top10")}
-    chance = agreement.ndcg_by_chance(scores.compared[1])
+    chance = agreement.ndcg_by_chance(teacher)
     return Agreement(**named, ndcg_by_chance=_mean(chance[~np.isnan(by_query["ndcg"])]))
 
 

@@ -72,6 +72,23 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """Another scorer on the same candidates, such as a late-interaction model.
+
+    Attributes:
+        scorer: Its name.
+        fingerprint: As the cache knows it.
+        agreement: Of its order with the teacher's.
+        judged: nDCG@10 of its order by the judgments; None without judgments.
+    """
+
+    scorer: str
+    fingerprint: str
+    agreement: Agreement
+    judged: Distribution | None
+
+
+@dataclass(frozen=True, slots=True)
 class RecallPoint:
     """How much of the top 10 of an order lies within the bi-encoder's first k, over the queries.
 
@@ -186,6 +203,7 @@ class GapReport:
     Attributes:
         setting: What was compared.
         agreement: Of the two orders on the candidates.
+        beside: Other scorers against the same teacher.
         recall: Of the teacher's top 10 within the bi-encoder's first k; empty where it is undefined.
         kept: The smallest k by name: ``cross_encoder`` and ``final`` (their top 10), and with judgments
             ``two_stage_ndcg`` (of the best over the depths).
@@ -203,6 +221,7 @@ class GapReport:
 
     setting: Setting
     agreement: Agreement
+    beside: list[Beside]
     recall: list[RecallPoint]
     kept: dict[str, Kept]
     recommended_candidates: int | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from bicross.arguments import check_count
 from bicross.cross_encoder import CrossEncoder, raw_fingerprint, raw_scores
 from bicross.errors import ConfigurationError, MissingExtraError, TruncationWarning
-from bicross.evaluation.analysis import Scores, findings
+from bicross.evaluation.analysis import Other, Scores, findings
 from bicross.evaluation.datasets import Dataset, load_dataset
 from bicross.evaluation.findings import GapReport, Setting, Teacher
 from bicross.evaluation.stages import Stages
@@ -35,6 +35,7 @@ def gap_report(
     pool: int = 1000,
     exhaustive: bool = False,
     candidates: int = 100,
+    beside: Sequence[Scorer] = (),
     teacher: Teacher = "cross_encoder",
     stage1_weight: float | None = None,
     timing: bool = True,
@@ -57,6 +58,8 @@ def gap_report(
             among them: the recall is an upper bound of that within the whole corpus.
         exhaustive: Score every document for every query instead; says what it costs before it starts.
         candidates: On how many of the best the two orders are compared, and the weights tried.
+        beside: Other scorers, such as a `LateInteractionReranker`, whose order of the same candidates is compared with
+            the teacher's, too.
         teacher: ``"cross_encoder"``: its order alone, the default, because the final order holds the student's own
             score, and agreeing with oneself proves nothing. ``"final"``: the weighted sum, which is what users get.
         stage1_weight: Weight of the first stage in the final order. None: the one that the cross-encoder carries.
@@ -73,6 +76,8 @@ def gap_report(
     _check_extra()
     _check(queries=queries, pool=pool, candidates=candidates)
     weight = SecondStage(cross_encoder, stage1_weight).stage1_weight
+    for scorer in beside:
+        SecondStage(scorer, 0.0)  # it must be one that can reorder
     if teacher not in get_args(Teacher):
         raise ConfigurationError(f"teacher must be one of {', '.join(get_args(Teacher))}, got {teacher!r}.")
     if teacher == "final" and weight == 1.0:
@@ -84,9 +89,15 @@ def gap_report(
         measured = _timed(stages, loaded, positions) if timing else None
         _announce_cost(positions.size, measured, exhaustive, show_progress)
         cross = stages.cross_scores(loaded, positions, show_progress=show_progress)
+    count = min(candidates, positions.shape[1])
+    others = []
+    for scorer in beside:
+        with Stages(bi_encoder, scorer, cache_dir=cache_dir) as stages:
+            found = stages.cross_scores(loaded, positions[:, :count], show_progress=show_progress)
+        others.append(Other(_name(scorer), raw_fingerprint(scorer), found))
     final = weighted_sums(first, cross, weight)
     chosen = final if teacher == "final" else cross.astype(np.float64)
-    scores = Scores(positions, first, cross, final, chosen, min(candidates, positions.shape[1]))
+    scores = Scores(positions, first, cross, final, chosen, count)
     own = isinstance(cross_encoder, CrossEncoder)
     setting = Setting(
         name=loaded.name,
@@ -109,7 +120,7 @@ def gap_report(
         },
         seed=seed,
     )
-    return findings(loaded, scores, setting, measured, wanted=wanted)
+    return findings(loaded, scores, setting, measured, wanted=wanted, others=others)
 
 
 def _timed(stages: Stages, data: Dataset, positions: npt.NDArray[np.int32]) -> Timing:

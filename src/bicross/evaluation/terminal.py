@@ -48,6 +48,8 @@ def print_summary(report: GapReport, out: Console) -> None:
     table.add_row("top 1 is the same", *_spread(agreement.top1), number(1 / report.setting.candidates))
     table.add_row("shared top 10", *_spread(agreement.top10), number(min(10 / report.setting.candidates, 1.0)))
     out.print(table)
+    if report.beside:
+        out.print(_beside(report))
     recalls = {point.k: getattr(point, report.setting.teacher) for point in report.recall}
     shown = [f"{k:,}: {percent(recalls[k])}" for k in (10, 20, 50, 100, 200, 500, 1000) if k in recalls]
     if shown:
@@ -67,6 +69,21 @@ def print_summary(report: GapReport, out: Console) -> None:
         out.print(f"Recommended stage1_weight: {weight:g}: {report.judged.reason}.", markup=False)
     for note in report.notes:
         out.print(Padding(Text(f"· {note}"), (0, 0, 0, 0)))
+
+
+def _beside(report: GapReport) -> object:
+    from rich.table import Table
+
+    table = Table(title="others on the same candidates, against the same teacher", title_justify="left")
+    judged = report.judged
+    for column in ("", "tau-b", "nDCG@10, teacher's gains", "shared top 10", *(["nDCG@10, judged"] if judged else [])):
+        table.add_column(column, justify="right" if column else "left", overflow="fold")
+    rows = [(report.setting.bi_encoder, report.agreement, None if judged is None else judged.first_stage)]
+    rows += [(each.scorer, each.agreement, each.judged) for each in report.beside]
+    for name, near, quality in rows:
+        shown = [number(values.mean) for values in (near.tau, near.ndcg, near.top10, quality) if values is not None]
+        table.add_row(name, *shown)
+    return table
 
 
 def _spread(values: Distribution) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from haystack import Document, component
 from haystack.document_stores.types import FilterPolicy, apply_filter_policy
@@ -12,12 +12,10 @@ from haystack.utils import ComponentDevice, Secret
 
 from bicross.arguments import check_share
 from bicross.bi_encoder import BiEncoder
-from bicross.cross_encoder import CrossEncoder
 from bicross.first_stage import check_kind
 from bicross.fusion import check_fusion
 from bicross.lifecycle import Closing
 from bicross.remote.bi_encoder import RemoteBiEncoder
-from bicross.remote.cross_encoder import RemoteCrossEncoder
 from bicross.remote.loading import load_bi_encoder, load_cross_encoder
 from bicross.retriever import TwoStageRetriever
 from haystack_integrations.common.bicross.conversion import hits_to_documents
@@ -33,6 +31,9 @@ from haystack_integrations.common.bicross.sparse import bm25
 from haystack_integrations.common.bicross.tracing import observer
 from haystack_integrations.components.retrievers.bicross.checks import check_document_store, policy_of
 from haystack_integrations.document_stores.bicross import BicrossDocumentStore, haystack_errors
+
+if TYPE_CHECKING:
+    from bicross.remote.loading import AnyScorer
 
 
 @component
@@ -296,7 +297,7 @@ class BicrossRetriever(Node):
             **load_options(self, self.model),
         )
 
-    def _load_cross_encoder(self) -> CrossEncoder | RemoteCrossEncoder:
+    def _load_cross_encoder(self) -> AnyScorer:
         name = self.ranker_model or "starter"
         return load_cross_encoder(
             name,
