@@ -241,6 +241,11 @@ def test_filters_come_from_the_passages(opened: Any, site: str) -> None:
     again = opened(shared)
     settled(again)
     assert titles(again) == titles(page)
+    page.get_by_label("birds.md").focus()
+    page.keyboard.press("Space")
+    settled(page)
+    assert page.locator(".hits .hit").count() == 1
+    assert page.evaluate("document.activeElement.dataset.value") == "birds.md", "the focus stays where it was"
     page.click("#clear")
     settled(page)
     assert page.locator(".hits .hit").count() == 4
@@ -292,7 +297,8 @@ def test_what_is_asked_before_the_page_knows_its_collection_is_done_then(opened:
 
 def test_senseless_addresses_do_no_harm(opened: Any, site: str) -> None:
     page = opened(
-        f"{site}/?q={QUERY}&stage=magic&candidates=x&count=9999&budget=-5&setup=none&f.x=%3Cb%3E&compare=1&setup2=no"
+        f"{site}/?q={QUERY}&stage=magic&candidates=x&count=9999&budget=-5&setup=none&f.x=%3Cb%3E&compare=1"
+        "&setup2=no&f.constructor=x&f.__proto__=y"
     )
     settled(page)
     assert page.locator(".empty").count() == 2
@@ -324,6 +330,7 @@ def test_a_file_is_uploaded_with_its_progress(opened: Any, own_site: str) -> Non
     page.wait_for_selector("#jobs progress[value]")
     assert 0 <= page.eval_on_selector("#jobs progress", "bar => bar.value / bar.max") <= 1
     until(page, "document.querySelector('#jobs .job').textContent.includes('320 new')")
+    until(page, "document.getElementById('ended').textContent.includes('320 new')")
     settled(page)
     assert name in page.inner_text("#jobs")
     assert page.locator(".hits .hit").count() == 10
@@ -348,7 +355,7 @@ def test_files_that_cannot_be_read_say_why(opened: Any, own_site: str) -> None:
     assert "binary.txt" in page.inner_text("#jobs .job.failed .note")
     large = {"name": "large.txt", "mimeType": "text/plain", "buffer": b"a" * ((20 << 20) + 1)}
     page.set_input_files("#files", large)
-    page.get_by_text("a file may have 20 MiB").wait_for()
+    page.locator("#jobs .job.failed", has_text="a file may have 20 MiB").wait_for()
 
 
 def test_two_models_side_by_side(opened: Any, site: str) -> None:
@@ -409,6 +416,26 @@ def test_no_width_scrolls_sideways(opened: Any, site: str, width: int) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_best_sentence_is_seen_at_every_width(opened: Any, tmp_path: Path, width: int) -> None:
+    before = "The morning was cold, and the old train ran on stone to the city. Nobody sat in it but a small cat. " * 2
+    behind = "The cat slept until the evening. Then it went home and ate a fish. " * 3
+    (tmp_path / "zebra.txt").write_text(f"{before}A zebra stood at the well. {behind}", encoding="utf-8")
+    with serving(tmp_path) as address:
+        page = opened(f"{address}/?q=zebra well", viewport={"width": width, "height": 844})
+        settled(page)
+        card = page.locator(".hits .hit", has_text="zebra").first
+        text, mark = card.locator(".text").bounding_box(), card.locator("mark").bounding_box()
+        assert card.locator("mark").inner_text() == "A zebra stood at the well."
+        assert text["y"] <= mark["y"]
+        assert mark["y"] + mark["height"] <= text["y"] + text["height"] + 1
+        if width == 390:
+            card.get_by_role("button", name="Whole passage").click()
+            text = card.locator(".text")
+            assert text.evaluate("text => text.scrollHeight <= text.clientHeight + 1")
+            assert text.inner_text().startswith("The morning was cold")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_axe_finds_no_serious_violation(opened: Any, site: str, scheme: str, width: int) -> None:
@@ -467,7 +494,10 @@ def test_an_answer_is_streamed_with_citations(opened: Any, folder: Path) -> None
         assert page.inner_text("#answer-text") == "Birds <b>sit</b> near the river [1], not [9]."
         assert page.inner_text("#answer-note") == "Cites [1]. [9] stands for no passage."
         assert page.locator("#answer-text a").count() == 1
-        assert page.get_attribute("#answer-text a", "href") == "#hit-0-1"
+        page.click("#answer-text a")
+        settled(page)
+        assert page.evaluate("document.activeElement.id") == "hit-0-1"
+        assert page.inner_text("#answer-text").startswith("Birds"), "what was followed is still there"
 
 
 def test_another_sites_page_gets_nothing(browser: Any, site: str) -> None:

@@ -18,7 +18,8 @@ def test_the_readme_example_runs_from_the_wheel(tmp_path: Path) -> None:
     wheel = next(tmp_path.glob("bicross-*.whl"))
     names = zipfile.ZipFile(wheel).namelist()
     assert not [name for name in names if not name.startswith(("bicross/", "bicross-", "haystack_integrations/"))]
-    assert {"bicross/py.typed", "bicross/evaluation/gap.html.j2", "bicross/server/static/page.js"} <= set(names)
+    page = {f"bicross/server/static/{file.name}" for file in (ROOT / "src/bicross/server/static").iterdir()}
+    assert {"bicross/py.typed", "bicross/evaluation/gap.html.j2", *page} <= set(names)
     assert "haystack_integrations/components/rankers/bicross/py.typed" in names
     assert not [
         name for name in names if name.endswith("__init__.py") and "integrations" in name and "/bicross/" not in name

@@ -199,6 +199,14 @@ def test_a_docx_whose_archive_is_damaged_is_skipped(tmp_path: Path, damage: str)
     assert reading.skipped[0].reason.startswith("damaged, or protected by a password: ")
 
 
+def test_a_docx_that_would_fill_the_memory_is_skipped(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.docx", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("word/document.xml", bytes(201 << 20))
+    assert (tmp_path / "a.docx").stat().st_size < 1 << 20
+    [skipped] = read(tmp_path).skipped
+    assert skipped.reason.startswith("too large: it unpacks to")
+
+
 @pytest.mark.parametrize(
     ("name", "library", "package"),
     [("a.html", "bs4", "beautifulsoup4"), ("a.pdf", "pypdf", "pypdf"), ("a.docx", "docx", "python-docx")],

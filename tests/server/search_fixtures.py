@@ -51,6 +51,11 @@ def filled(name: str = "words", *, sparse: bool = True, encoder: WordEncoder | N
     return made
 
 
+def empty(encoder: WordEncoder | None = None) -> Setup:
+    """Over a store that holds nothing yet."""
+    return Setup("new", encoder or SplittingEncoder(), ExactStore(), WordScorer(), sparse_encoder=BM25Encoder("en"))
+
+
 def serving(*setups: Setup, **options) -> TestClient:
     return TestClient(
         create_search_app(setups or [filled()], **options), base_url="http://localhost", raise_server_exceptions=False

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bicross.errors import ConfigurationError
+from bicross.errors import ConfigurationError, StoreLockedError
 from bicross.server.answers import Chat, cited
 
 from .chat_stub import Stub, chatting
@@ -81,6 +81,19 @@ def test_without_an_endpoint_it_says_how_to_add_one() -> None:
 def test_requests_that_make_no_sense(body, status: int) -> None:
     with serving(filled(), chat=Chat("http://127.0.0.1:9/v1", "small")) as client:
         assert client.post("/api/answer", json={"query": "q", "ids": IDS} | body).status_code == status
+
+
+def test_a_collection_that_cannot_be_used_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    setup = filled()
+
+    def locked(*_):
+        raise StoreLockedError("another process has the folder open")
+
+    with serving(setup, chat=Chat("http://127.0.0.1:9/v1", "small")) as client:
+        monkeypatch.setattr(type(setup.store), "get", locked)
+        answer = client.post("/api/answer", json={"query": "q", "ids": IDS})
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+    assert "another process" in answer.json()["error"]["message"]
 
 
 def test_the_endpoint_comes_from_the_environment() -> None:

@@ -7,21 +7,25 @@ import time
 
 import pytest
 
-from bicross import Passage
-from bicross.errors import ConfigurationError
-from bicross.readers import Reading
-from bicross.server import Limits, Setup
+from bicross.server import Limits
 from bicross.server.jobs import Jobs
 from bicross.server.uploads import read_upload
-from bicross.sparse import BM25Encoder
-from bicross.stores import ExactStore
-from word_models import WordScorer
 
-from .search_fixtures import LaterEncoder, SplittingEncoder, ended, filled, serving
+from .search_fixtures import LaterEncoder, SplittingEncoder, empty, ended, filled, serving
 
 
-def empty(encoder=None) -> Setup:
-    return Setup("new", encoder or SplittingEncoder(), ExactStore(), WordScorer(), sparse_encoder=BM25Encoder("en"))
+class HeldEncoder(SplittingEncoder):
+    """Encodes some batches, and the others once it is let."""
+
+    def __init__(self, batches: int) -> None:
+        super().__init__()
+        self.batches = batches
+        self.go = threading.Event()
+
+    def encode_document(self, texts):
+        self.batches -= 1
+        assert self.batches >= 0 or self.go.wait(60)
+        return super().encode_document(texts)
 
 
 def sent(client, name: str, content: bytes) -> dict:
@@ -86,6 +90,8 @@ def test_records_of_two_files_with_the_same_ids_stay_apart() -> None:
         ("empty.md", b" \n", "empty"),
         ("none.txt", b"", "empty"),
         ("fake.pdf", b"not a pdf", "fake.pdf"),
+        ("fake.docx", b"not a docx", "fake.docx"),
+        ("'quoted\".jsonl", b"{", "line 1"),
     ],
 )
 def test_what_cannot_be_read_fails_with_the_reason(name: str, content: bytes, reason: str) -> None:
@@ -99,7 +105,20 @@ def test_what_cannot_be_read_fails_with_the_reason(name: str, content: bytes, re
 
 @pytest.mark.parametrize(
     "name",
-    ["", " ", "..", "../a.txt", "a/b.txt", "a\\b.txt", "a\x00.txt", "a\n.txt", "x" * 250 + ".txt", "a.exe", "txt"],
+    [
+        "",
+        " ",
+        "..",
+        "../a.txt",
+        "a/b.txt",
+        "a\\b.txt",
+        "a\x00.txt",
+        "a\n.txt",
+        "x" * 250 + ".txt",
+        "a.exe",
+        "txt",
+        ".txt",
+    ],
 )
 def test_names_that_are_none(name: str) -> None:
     with serving(empty()) as client:
@@ -122,8 +141,7 @@ def test_files_that_are_too_large() -> None:
 
 
 def test_progress_is_told_and_a_job_is_cancelled() -> None:
-    encoder = LaterEncoder()
-    encoder.seconds = 0.1
+    encoder = HeldEncoder(batches=4)
     setup = empty(encoder)
     rows = "text\n" + "".join(f"the bird number {i}\n" for i in range(640))
     with serving(setup) as client:
@@ -132,13 +150,13 @@ def test_progress_is_told_and_a_job_is_cancelled() -> None:
             time.sleep(0.01)
         assert (now["state"], now["step"], now["total"]) == ("indexing", "indexing", 640)
         waiting = client.post("/api/index", params={"name": "b.csv"}, content=rows.encode()).json()
-        assert client.delete(f"/api/index/{waiting['id']}").status_code == 200
+        assert client.delete(f"/api/index/{waiting['id']}").json()["state"] == "cancelled"
+        assert client.get(f"/api/index/{job['id']}").json()["state"] == "indexing"
         assert client.delete(f"/api/index/{job['id']}").status_code == 200
+        encoder.go.set()
         assert ended(client, job["id"])["state"] == "cancelled"
-        assert ended(client, waiting["id"])["state"] == "cancelled"
         held = client.get("/api/info").json()["setups"][0]["passages"]
         assert 64 <= held < 640
-        encoder.seconds = 0
         assert sent(client, "a.csv", rows.encode())["report"]["new"] == 640 - held
 
 
@@ -157,54 +175,23 @@ def test_searches_go_on_while_a_job_runs() -> None:
         assert ended(client, job["id"])["state"] == "done"
 
 
-def test_the_end_of_the_server_ends_its_jobs() -> None:
-    encoder = LaterEncoder()
-    encoder.seconds = 0.05
-    jobs = Jobs([empty(encoder)])
-    job = jobs.start("a", "a", lambda: Reading(tuple(Passage(f"a {i}", id=str(i)) for i in range(5_000))))
-    while not job.done:
-        time.sleep(0.01)
-    jobs.close()
-    assert job.state == "cancelled"
+def test_what_is_held_for_waiting_files_is_bounded_and_let_go() -> None:
+    encoder = HeldEncoder(batches=0)
+    setup = empty(encoder)
+    with serving(setup, jobs=Jobs([setup], waiting_bytes=50)) as client:
+        first = client.post("/api/index", params={"name": "a.txt"}, content=b"bird " * 20)
+        second = client.post("/api/index", params={"name": "b.txt"}, content=b"bird")
+        assert (first.status_code, second.status_code) == (202, 429)
+        assert second.headers["retry-after"] == "2"
+        encoder.go.set()
+        assert ended(client, first.json()["id"])["state"] == "done"
+        assert client.post("/api/index", params={"name": "b.txt"}, content=b"bird").status_code == 202
 
 
-def test_more_jobs_than_may_wait() -> None:
-    gate = threading.Event()
-
-    def read() -> Reading:
-        gate.wait(10)
-        return Reading((Passage("a", id="a"),))
-
-    jobs = Jobs([empty()], waiting=2)
-    jobs.start("a", "a", read)
-    jobs.start("b", "b", read)
-    with pytest.raises(ConfigurationError, match="wait to be indexed"):
-        jobs.start("c", "c", read)
-    gate.set()
-    jobs.close()
-
-
-def test_setups_of_one_collection_are_indexed_once_and_others_each() -> None:
-    first = empty()
-    same = Setup("same", first.bi_encoder, first.store)
-    other = Setup("other", SplittingEncoder(), ExactStore("another"))
-    jobs = Jobs([first, same, other])
-    job = jobs.start("a", "a", lambda: Reading((Passage("the bird", id="a"),)))
-    jobs._thread.submit(lambda: None).result(20)
-    assert (job.state, job.report["new"]) == ("done", 2)
-    assert (first.store.count(), other.store.count()) == (1, 1)
-    assert first.store.header().sparse is not None
-    jobs.close()
-
-
-def test_an_error_of_ours_is_logged_and_not_told(caplog: pytest.LogCaptureFixture) -> None:
-    def read() -> Reading:
-        raise RuntimeError("a secret of the server")
-
-    jobs = Jobs([empty()])
-    job = jobs.start("a", "a", read)
-    jobs._thread.submit(lambda: None).result(20)
-    jobs.close()
-    assert job.state == "failed"
-    assert "secret" not in job.error
-    assert "secret" in caplog.text
+def test_facets_are_counted_again_once_a_file_was_replaced() -> None:
+    with serving(empty()) as client:
+        for kinds in ("ab", "cd"):
+            rows = "".join(f"the bird {i},{kind}\n" for i, kind in enumerate(kinds))
+            sent(client, "a.csv", f"text,kind\n{rows}".encode())
+            facets = client.get("/api/info").json()["setups"][0]["facets"]
+            assert [each["value"] for each in facets["kind"]] == list(kinds)

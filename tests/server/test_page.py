@@ -23,7 +23,13 @@ def client():
 
 @pytest.mark.parametrize(
     ("path", "kind"),
-    [("/", "text/html"), ("/static/page.css", "text/css"), ("/static/page.js", "text/javascript")],
+    [
+        ("/", "text/html"),
+        ("/static/page.css", "text/css"),
+        ("/static/page.js", "text/javascript"),
+        ("/static/state.js", "text/javascript"),
+        ("/static/icon.svg", "image/svg+xml"),
+    ],
 )
 def test_the_page_is_served_under_a_strict_policy(client, path: str, kind: str) -> None:
     answer = client.get(path)
@@ -43,15 +49,27 @@ def test_refusals_carry_the_policy_too(client) -> None:
 
 def test_the_page_loads_nothing_from_elsewhere_and_makes_no_html_of_text() -> None:
     folder = resources.files("bicross.server") / "static"
-    html, css, script = ((folder / name).read_text("utf-8") for name in ("index.html", "page.css", "page.js"))
+    html, css = ((folder / name).read_text("utf-8") for name in ("index.html", "page.css"))
+    scripts = {file.name: file.read_text("utf-8") for file in folder.iterdir() if file.name.endswith(".js")}
+    assert {f"/static/{name}" for name in scripts} < set(PATHS)
     linked = re.findall(r'(?:src|href)="([^"#]*)"', html)
     assert linked
     assert all(link in {*PATHS, "/openapi.json", ""} for link in linked)
     assert not re.search(r"\son\w+=|style=|<script>|<style", html)
     assert "url(" not in css
     assert "@import" not in css
-    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", script)
-    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", script)
+    for script in scripts.values():
+        imported = re.findall(r'^import (?:.* from )?"([^"]*)";$', script, re.MULTILINE)
+        assert {name.removeprefix("./") for name in imported} <= set(scripts)
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", script)
+        assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", script)
+
+
+def test_every_script_is_used() -> None:
+    folder = resources.files("bicross.server") / "static"
+    scripts = {file.name: file.read_text("utf-8") for file in folder.iterdir() if file.name.endswith(".js")}
+    used = {"page.js"} | {name for script in scripts.values() for name in re.findall(r'from "\./([^"]*)";', script)}
+    assert set(scripts) == used
 
 
 @pytest.mark.parametrize(

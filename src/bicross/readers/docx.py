@@ -10,6 +10,8 @@ from typing import Any
 from bicross.errors import MissingExtraError
 from bicross.readers.reading import DAMAGE, Document, Heading, UnreadableError, file_document
 
+_UNPACKED_BYTES = 200 << 20
+"""What a file may hold, unpacked: one made to fill the memory is a few kilobytes."""
 _STYLE = re.compile(r"heading ?([1-9])", re.IGNORECASE)
 
 
@@ -18,7 +20,7 @@ def read_docx(path: Path) -> Document:
 
     Raises:
         MissingExtraError: python-docx isn't installed.
-        UnreadableError: The file is damaged, protected by a password, or empty.
+        UnreadableError: The file is damaged, protected by a password, too large, or empty.
     """
     try:
         import docx
@@ -35,6 +37,10 @@ def read_docx(path: Path) -> Document:
     length = 0
     title = ""
     try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > _UNPACKED_BYTES:
+            raise UnreadableError(f"too large: it unpacks to {unpacked} bytes, and {_UNPACKED_BYTES} are read at most")
         document = docx.Document(str(path))
         for block in document.iter_inner_content():
             text = _table(block) if isinstance(block, Table) else block.text.strip()

@@ -11,12 +11,28 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from bicross.errors import BicrossError, ConfigurationError, FilterError, InputError
+from bicross.errors import (
+    BicrossError,
+    ClosedError,
+    CollectionNotFoundError,
+    ConfigurationError,
+    FilterError,
+    FingerprintMismatchError,
+    InputError,
+    StoreError,
+)
 
 logger = logging.getLogger(__name__)
 
 _KINDS = {401: "authentication_error", 429: "rate_limit_error"}
 _WRONG_REQUESTS = (InputError, ConfigurationError, FilterError)
+_UNUSABLE: list[tuple[type[BicrossError], int, str]] = [
+    (CollectionNotFoundError, 404, "no_collection"),
+    (FingerprintMismatchError, 409, "other_model"),
+    (StoreError, 503, "store"),
+    (ClosedError, 503, "store"),
+]
+"""Why a collection can't be used now; the first that fits. A 503 is worth another try."""
 
 
 class Refusal(HTTPException):
@@ -78,6 +94,10 @@ async def failed(request: Request, error: Exception) -> JSONResponse:
     """Answer an error of the engine: what the client can mend is told, what it can't is logged."""
     if isinstance(error, _WRONG_REQUESTS):
         return failure(Refusal(400, str(error)))
+    for kind, status, code in _UNUSABLE:
+        if isinstance(error, kind):
+            headers = {"retry-after": "2"} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+            return failure(Refusal(status, str(error), code=code, headers=headers))
     logger.error("%s failed", request.url.path, exc_info=error)
     known = isinstance(error, BicrossError)
     return failure(HTTPException(500, f"{type(error).__name__ if known else 'An error'}; the server's log has more."))

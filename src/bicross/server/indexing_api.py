@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bicross.server.failures import Refusal
-from bicross.server.jobs import Job, Jobs
+from bicross.server.jobs import Jobs
 from bicross.server.search_api import as_json
 from bicross.server.search_bodies import JobsAnswer
 from bicross.server.uploads import check_name, read_upload, source_of
@@ -43,5 +43,5 @@ class IndexingAPI:
         return as_json(found.answer())
 
     def _started(self, name: str, body: bytes) -> Response:
-        job: Job = self.jobs.start(name, source_of(name), partial(read_upload, name, body))
+        job = self.jobs.start(name, source_of(name), partial(read_upload, name, body), size=len(body))
         return as_json(job.answer(), 202)

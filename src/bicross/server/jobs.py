@@ -7,12 +7,13 @@ import itertools
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from bicross import readers
-from bicross.errors import BicrossError, ConfigurationError
+from bicross.errors import BicrossError
 from bicross.readers import Reading
+from bicross.server.failures import Refusal
 from bicross.server.search_bodies import JobAnswer, State
 from bicross.server.setups import Setup
 from bicross.types import IndexReport
@@ -20,6 +21,8 @@ from bicross.types import IndexReport
 logger = logging.getLogger(__name__)
 
 _KEPT = 50
+_WAITING = 100
+_WAITING_BYTES = 200 << 20
 _SKIPS_SHOWN = 20
 _OPEN = ("waiting", "reading", "indexing")
 
@@ -36,7 +39,8 @@ class Job:
         id: A number, as a string.
         name: What is shown.
         source: The sync that its passages belong to.
-        read: Gives the passages.
+        read: Gives the passages; None once it has ended, so that what was sent isn't held any longer.
+        size: What is held for it until then. **Unit:** bytes.
         state: Where it stands.
         step: What is being done.
         done: Passages of this step that are done.
@@ -44,12 +48,15 @@ class Job:
         report: What was done, summed over the collections.
         skipped: What wasn't read, and why.
         error: Why it failed.
+        cancelled: Set once it is to end.
+        turn: What the thread will do.
     """
 
     id: str
     name: str
     source: str
-    read: Callable[[], Reading]
+    read: Callable[[], Reading] | None
+    size: int = 0
     state: State = "waiting"
     step: str = ""
     done: float = 0
@@ -58,6 +65,7 @@ class Job:
     skipped: list[str] = field(default_factory=list)
     error: str | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
+    turn: Future[None] | None = None
 
     @property
     def is_open(self) -> bool:
@@ -69,6 +77,11 @@ class Job:
         if self.cancelled.is_set():
             raise _CancelledError
         self.step, self.done, self.total = step, done, total
+
+    def end(self, state: State, error: str | None = None) -> None:
+        """Nothing is to come."""
+        self.read, self.size = None, 0
+        self.error, self.state = error, state
 
     def answer(self) -> JobAnswer:
         """As it is now."""
@@ -82,34 +95,47 @@ class Jobs:
     Args:
         setups: Where to; those that share a collection are one place.
         waiting: How many jobs may wait.
+        waiting_bytes: How much may be held for them.
     """
 
-    def __init__(self, setups: Sequence[Setup], waiting: int = 100) -> None:
+    def __init__(self, setups: Sequence[Setup], waiting: int = _WAITING, waiting_bytes: int = _WAITING_BYTES) -> None:
+        self._setups = setups
         places = {(setup.store.place, setup.store.collection): setup for setup in reversed(setups)}
         self._places = list(reversed(places.values()))
-        self._waiting = waiting
+        self._waiting, self._waiting_bytes = waiting, waiting_bytes
         self._jobs: dict[str, Job] = {}
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="bicross-indexing")
 
-    def start(self, name: str, source: str, read: Callable[[], Reading]) -> Job:
+    def start(self, name: str, source: str, read: Callable[[], Reading], *, size: int = 0) -> Job:
         """Index what is read, behind what waits already; what the source lost is deleted.
 
+        Args:
+            name: What is shown.
+            source: The sync that its passages belong to.
+            read: Gives the passages.
+            size: What is held for it until it has ended. **Unit:** bytes.
+
         Raises:
-            ConfigurationError: Too much waits.
+            Refusal: Too much waits (429).
         """
         with self._lock:
-            if sum(job.is_open for job in self._jobs.values()) >= self._waiting:
-                raise ConfigurationError(
-                    f"{self._waiting} files wait to be indexed, and more may not. Try again later."
+            waiting = [job for job in self._jobs.values() if job.is_open]
+            held = sum(job.size for job in waiting)
+            if len(waiting) >= self._waiting or (waiting and held + size > self._waiting_bytes):
+                raise Refusal(
+                    429,
+                    f"{len(waiting)} files, {held} bytes, wait to be indexed, and more may not. Try again later.",
+                    code="overloaded",
+                    headers={"retry-after": "2"},
                 )
-            job = Job(str(next(self._numbers)), name, source, read)
+            job = Job(str(next(self._numbers)), name, source, read, size)
             self._jobs[job.id] = job
             finished = [each.id for each in self._jobs.values() if not each.is_open]
             for id in finished[: max(len(self._jobs) - _KEPT, 0)]:
                 del self._jobs[id]
-        self._thread.submit(self._run, job)
+            job.turn = self._thread.submit(self._run, job)
         return job
 
     def all(self) -> list[Job]:
@@ -122,10 +148,16 @@ class Jobs:
         return self._jobs.get(id)
 
     def cancel(self, id: str) -> Job | None:
-        """End a job at the next batch; what was acknowledged is there. None where there is none."""
-        job = self.get(id)
+        """End a job: at once where it waits, else at the next batch; what was acknowledged is there.
+
+        None where there is none.
+        """
+        with self._lock:
+            job = self._jobs.get(id)
         if job is not None:
             job.cancelled.set()
+            if job.turn is not None and job.turn.cancel():
+                job.end("cancelled")
         return job
 
     def close(self) -> None:
@@ -135,21 +167,26 @@ class Jobs:
         self._thread.shutdown(wait=True)
 
     def _run(self, job: Job) -> None:
+        state: State
         try:
             self._index(job)
-            job.state = "done"
+            state, error = "done", None
         except _CancelledError:
-            job.state = "cancelled"
-        except BicrossError as error:
-            job.state, job.error = "failed", str(error)
-        except Exception as error:
+            state, error = "cancelled", None
+        except BicrossError as failed:
+            state, error = "failed", str(failed)
+        except Exception as failed:
             logger.exception("indexing %r failed", job.name)
-            job.state, job.error = "failed", f"{type(error).__name__}; the server's log has more."
-        logger.info("indexing %r: %s %s", job.name, job.state, job.error or job.report or "")
+            state, error = "failed", f"{type(failed).__name__}; the server's log has more."
+        for setup in self._setups:
+            setup.recount()
+        job.end(state, error)
+        logger.info("indexing %r: %s %s", job.name, state, error or job.report or "")
 
     def _index(self, job: Job) -> None:
         job.state = "reading"
         job.tell("reading", 0, 0)
+        assert job.read is not None
         reading = job.read()
         failed = [f"{skipped.path}: {skipped.reason}" for skipped in reading.skipped if skipped.failed]
         job.skipped = failed[:_SKIPS_SHOWN]
@@ -163,8 +200,12 @@ class Jobs:
     def _sync(self, job: Job, setup: Setup, reading: Reading, whole: bool) -> IndexReport:
         encoder = setup.bi_encoder
         limit, count = getattr(encoder, "passage_limit", None), getattr(encoder, "count_tokens", None)
-        job.tell("splitting", 0, 0)
-        passages = (
-            reading if limit is None or count is None else readers.split(reading, limit=limit, count_tokens=count)
-        )
+        passages = reading
+        if limit is not None and count is not None:
+
+            def counted(texts: Sequence[str]) -> list[int]:
+                job.tell("splitting", 0, 0)  # a large text takes long, and can be cancelled meanwhile
+                return list(count(texts))
+
+            passages = readers.split(reading, limit=limit, count_tokens=counted)
         return setup.indexer().index(passages, job.source, delete_missing=whole, show_progress=job.tell)

@@ -31,6 +31,8 @@ _REFUSALS = {
     "400": "The request makes no sense; the message says what.",
     "401": "A token is needed: Authorization: Bearer …",
     "403": "Asked by another site's page.",
+    "404": "There is no such collection, or job.",
+    "409": "Another model filled the collection, or a passage is gone.",
     "413": "The body is too large.",
     "429": "Too much waits; Retry-After says how long.",
     "503": "The collection can't be used now.",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 from pydantic import BaseModel
@@ -11,10 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 import bicross
-from bicross.errors import ClosedError, CollectionNotFoundError, FingerprintMismatchError, StoreError
 from bicross.explaining import Explained, Placed, explain
 from bicross.server.answers import Chat
-from bicross.server.failures import Refusal
 from bicross.server.search_bodies import (
     ChatAnswer,
     FacetValue,
@@ -47,19 +43,11 @@ class SearchAPI:
 
     async def search(self, request: Request) -> Response:
         """``POST /api/search``."""
-        return await self.work.run(request, self._search)
+        return await self.work.run(request, self._searched)
 
     async def info(self, request: Request) -> Response:
         """``GET /api/info``."""
-        return await self.work.run(request, self._info)
-
-    @property
-    def _search(self) -> Callable[[bytes], Response]:
-        return told(self._searched)
-
-    @property
-    def _info(self) -> Callable[[bytes], Response]:
-        return told(self._described)
+        return await self.work.run(request, self._described)
 
     def _searched(self, body: bytes) -> Response:
         asked = SearchBody.model_validate_json(body)
@@ -87,23 +75,6 @@ class SearchAPI:
             uploads={"bytes": self.work.limits.body_bytes, "suffixes": list(SUFFIXES)},
         )
         return as_json(answer)
-
-
-def told(answer: Callable[[bytes], Response]) -> Callable[[bytes], Response]:
-    """An answer whose client is told why a collection can't be used now."""
-
-    @wraps(answer)
-    def answered(body: bytes) -> Response:
-        try:
-            return answer(body)
-        except CollectionNotFoundError as error:
-            raise Refusal(404, f"{error}", code="no_collection") from error
-        except FingerprintMismatchError as error:
-            raise Refusal(409, f"{error}", code="other_model") from error
-        except (StoreError, ClosedError) as error:
-            raise Refusal(503, f"{error}", code="store", headers={"retry-after": "2"}) from error
-
-    return answered
 
 
 def as_json(answer: BaseModel, status: int = 200) -> Response:

@@ -39,7 +39,7 @@ class Setup:
         self.store = store
         self.cross_encoder = cross_encoder
         self.sparse_encoder = sparse_encoder
-        self._lock = threading.Lock()
+        self._lock, self._counting = threading.Lock(), threading.Lock()
         self._retrievers: dict[str, TwoStageRetriever] = {}
         self._facets: tuple[int, Facets] | None = None
 
@@ -86,12 +86,17 @@ class Setup:
         return self._made("dense" if self.sparse_encoder is None else "hybrid")
 
     def facets(self) -> Facets:
-        """What filters can choose by; counted again when the number of passages is another one."""
+        """What filters can choose by; counted again when the number of passages is another one, or after `recount`."""
         count = self.store.count()
-        with self._lock:
+        with self._counting:
             if self._facets is None or self._facets[0] != count:
                 self._facets = count, self.store.facets()
             return self._facets[1]
+
+    def recount(self) -> None:
+        """Count the facets anew when they are next asked for: passages may have changed."""
+        with self._counting:
+            self._facets = None
 
 
 def chosen(setups: list[Setup], name: str | None) -> Setup:

@@ -31,7 +31,7 @@ def check_name(name: str) -> str:
         raise InputError(
             f"A file's name has 1 to {_NAME_BYTES} bytes, without '/', '\\' and control characters; got {name!r:.80}."
         )
-    if not name.lower().endswith(SUFFIXES):
+    if Path(name).suffix.lower() not in SUFFIXES:
         raise InputError(f"A file's name ends in one of {', '.join(SUFFIXES)}; got {name!r:.80}.")
     return name
 
@@ -53,10 +53,10 @@ def read_upload(name: str, content: bytes) -> Reading:
         try:
             reading = readers.read(path)
         except ReadError as error:
-            raise ReadError(str(error).replace(str(path), name)) from None
+            raise ReadError(str(error).replace(f"{folder}/", "")) from None
     if not reading.passages:
         reasons = "; ".join(skipped.reason for skipped in reading.skipped) or "it holds no text"
-        raise ReadError(f"{name!r} can't be read: {reasons}.")
+        raise ReadError(f"{name!r} can't be read: {reasons}.".replace(f"{folder}/", ""))
     own = {passage.id: _owned(passage, name) for passage in reading}
     # Ids of records may be those of another file's, so they are made anew; what isn't split stays so.
     return Reading(tuple(own[passage.id] for passage in reading), (), frozenset(own[id].id for id in reading.whole))
