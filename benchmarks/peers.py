@@ -1,6 +1,7 @@
 """bicross beside its peers, each at its best settings, interleaved: encoding, reranking, indexing, searching, start.
 
-    python benchmarks/peers.py --peers-python ~/peers/bin/python --out benchmarks/results/peers.json
+    python benchmarks/peers.py --peers-python ~/peers/bin/python --out benchmarks/results/
+    python benchmarks/peers_plot.py    # results/peers-*.json → docs/images/speed-*.svg
 
 sentence-transformers' ONNX and OpenVINO backends need another transformers than bicross does, so every library works
 in a process of its own (`peer_worker.py`), and the peers in an environment of their own:
@@ -13,7 +14,8 @@ The interpreter that runs this file needs bicross with its extras `onnx` and `op
 sentence-transformers-haystack and qdrant-haystack. Every library gets the same weights (the starters), also fastembed
 and FlashRank, whose own models can be replaced by a file: they get the graphs that sentence-transformers exports. Batch
 sizes are tried (8, 32, 128) and the fastest is taken. The texts are a data set's (`squad`, from `--data`,
-`$BICROSS_DATA` or `../shared/data`), others in every round.
+`$BICROSS_DATA` or `../shared/data`), others in every round, in
+which everybody goes first in turn. A report is named after the instruction set that decides over its figures.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import data_folder, machine, write_report
+from common import data_folder, instruction_class, machine, write_report
 from index_and_search import read_corpus, read_queries
 
 from bicross import BiEncoder, CrossEncoder
@@ -134,8 +136,9 @@ def measure(
     kinds = list(dict.fromkeys(kind for work in works for kind in (*work.ours, *work.peers)))
     sizes = {"bulk": options.passages, "pairs": options.pairs, "index": options.index, "again": options.index}
     with workers(kinds, options.peers_python, folder, report["left_out"]) as running:
-        trial = texts[: options.tune]
-        report["batch_sizes"] |= {kind: batch for kind in running if (batch := running[kind].ask("tune", trial))}
+        trial, asked = texts[: options.tune], (QUERY,) if works[0].do == "pairs" else ()
+        tuned = {kind: worker.ask("tune", trial, asked) for kind, worker in running.items()}
+        report["batch_sizes"][works[0].do] = {kind: batch for kind, batch in tuned.items() if batch}
         agree(works[0].do, running, texts[:16], report)
         times: dict[str, dict[str, list[float]]] = {work.name: {kind: [] for kind in running} for work in works}
         for number in range(options.rounds + 1):
@@ -143,7 +146,9 @@ def measure(
                 size = sizes.get(work.do, 0)
                 part = texts[(number * size) % max(len(texts) - size, 1) :][:size]
                 asked, repeats = _asked(work.do, queries, options)
-                for kind in (kind for kind in (*work.ours, *work.peers) if kind in running):
+                taking_turns = [kind for kind in (*work.ours, *work.peers) if kind in running]
+                first = number % len(taking_turns)  # nobody always goes first
+                for kind in taking_turns[first:] + taking_turns[:first]:
                     time.sleep(PAUSE)
                     spent = running[kind].ask(work.do, part, asked, repeats)
                     if number:  # the first round warms up
@@ -217,8 +222,8 @@ def from_nothing(options: argparse.Namespace, folder: Path, texts: Sequence[str]
     subprocess.run(command, input=json.dumps(list(texts)), text=True, check=True, capture_output=True)
     seconds: dict[str, list[float]] = {}
     peaks: dict[str, int] = {}
-    for _ in range(options.rounds):
-        for kind in HITS:
+    for number in range(options.rounds):
+        for kind in HITS[number % len(HITS) :] + HITS[: number % len(HITS)]:
             own = kind.startswith(OURS_ENVIRONMENT)
             command = [sys.executable if own else options.peers_python, str(WORKER), "hit", kind, str(folder), QUERY]
             started = time.perf_counter()
@@ -275,6 +280,7 @@ def main() -> None:
     queries = read_queries(options.data, "dev")
     report: dict[str, Any] = {
         "machine": machine(),
+        "instruction_class": instruction_class(),
         "environments": {"bicross": versions(sys.executable), "peers": versions(options.peers_python)},
         "settings": {name: str(value) for name, value in vars(options).items()},
         "batch_sizes": {},
