@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
@@ -21,6 +22,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # A shell's background jobs ignore interrupts, and so would the tests and the processes they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["BICROSS_BACKEND"] = "torch"  # what "auto" is must not hang on which extras are installed
+hypothesis.settings.register_profile("bicross", deadline=None)  # a busy machine fails no test
+hypothesis.settings.load_profile("bicross")
 torch.set_num_threads(1)  # a tiny model gains nothing from more, and waits for them on a busy machine
 
 

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from bicross import BiEncoder, CrossEncoder
 from bicross.encoding.scheduling import Scheduler
 from bicross.types import Floats
+from tiny_models import write_bi_encoder
 
 
 class Model:
@@ -262,3 +264,43 @@ def test_who_does_not_come_back_is_waited_for_until_the_deadline() -> None:
     assert ask(scheduler, model, [1.0]) == [2.0]
     assert time.monotonic() - started >= 0.05
     assert scheduler._expected == 0
+
+
+def test_a_batch_that_memory_is_too_small_for_is_halved_and_later_ones_are_smaller() -> None:
+    batches: list[int] = []
+
+    def compute(rows: list[float]) -> Floats:
+        batches.append(len(rows))
+        if len(rows) > 3:
+            raise MemoryError("a card's")
+        return np.array([[2 * row] for row in rows], dtype=np.float32)
+
+    out = np.empty((20, 1), dtype=np.float32)
+    Scheduler(80).run("m", [float(i) for i in range(20)], [10] * 20, compute, out)
+    assert out[:, 0].tolist() == [2.0 * i for i in range(20)]
+    assert batches == [8, 4, 2, 2, 4, 2, 2, *[2] * 6]
+    with pytest.raises(MemoryError):
+        Scheduler(80).run("m", [0.0] * 20, [10] * 20, lambda rows: (_ for _ in ()).throw(MemoryError()), out)
+
+
+@pytest.mark.filterwarnings("ignore::bicross.errors.BicrossWarning")  # numbers are unknown to the tiny model
+def test_torch_s_memory_error_is_python_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    model = BiEncoder.load(write_bi_encoder(tmp_path / "m"), backend="torch", device="cpu")
+    module = model._leases["document"].get().model._module
+    states, sizes = module.states, []
+
+    def small(ids, mask):
+        sizes.append(len(ids))
+        if len(ids) > 40:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+        return states(ids, mask)
+
+    texts = [f"the cat sits {'on ' * (i % 3)}" for i in range(400)]
+    texts = [f"{text} {i}" for i, text in enumerate(texts)]
+    expected = model.encode_document(texts)
+    monkeypatch.setattr(module, "states", small)
+    monkeypatch.setattr("bicross.encoding.embedding.scheduler_of", lambda _: Scheduler(2_048))
+    np.testing.assert_allclose(model.encode_document(texts), expected, atol=1e-5)
+    assert sizes[0] > 40
+    assert max(sizes[-3:]) <= 40

@@ -68,6 +68,12 @@ def test_offsets_point_into_the_text(tokenizer: TextTokenizer) -> None:
     assert len(ids) == 3
     assert list(offsets) == [(0, 3), (4, 7), (8, 12)]
     assert np.array_equal(ids, tokenizer.ids(["the cat sits"])[0])
+    many = tokenizer.offsets_of(["", "a dog", "the cat sits"])
+    assert [(list(ids), spans) for ids, spans in many] == [
+        ([], []),
+        (list(tokenizer.ids(["a dog"])[0]), [(0, 1), (2, 5)]),
+        (list(ids), offsets),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -60,8 +60,7 @@ class Framing(NamedTuple):
         ids: list[Ids] = []
         owners: list[int] = []
         spans: list[tuple[int, int]] = []
-        for owner, text in enumerate(texts):
-            tokens, offsets = tokenizer.offsets(text)
+        for owner, (tokens, offsets) in enumerate(tokenizer.offsets_of(texts)):
             for start, end in windows(len(tokens), size, int(size * _OVERLAP_SHARE)):
                 ids.append(tokens[start:end])
                 owners.append(owner)

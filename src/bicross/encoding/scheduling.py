@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import threading
 import time
 from collections import deque
@@ -66,6 +67,7 @@ class Scheduler:
     def __init__(self, batch_tokens: int = CPU_BATCH_TOKENS, deadline: float = 0.0) -> None:
         self.batch_tokens = batch_tokens
         self.deadline = deadline
+        self._fits = sys.maxsize
         self._expected = 0
         self._answered_at = -math.inf
         self._lock = threading.Lock()
@@ -127,7 +129,7 @@ class Scheduler:
             while left:
                 with self._turn():
                     batch = next(batches)  # planned in its turn: who waits now decides over its size
-                    out[batch] = compute([rows[i] for i in batch])
+                    out[batch] = self._fitting(compute, [rows[i] for i in batch], lengths[batch[0]])
                 left -= len(batch)
                 if advance is not None:
                     advance(len(batch))
@@ -137,7 +139,20 @@ class Scheduler:
 
     def _allowed(self, budget: int) -> int:
         arriving = self._short or time.monotonic() - self._last_short < _LINGER_SECONDS
-        return min(budget, self.batch_tokens // _SHARE) if arriving else budget
+        most = min(budget, self._fits)
+        return min(most, self.batch_tokens // _SHARE) if arriving else most
+
+    def _fitting(self, compute: Compute, rows: list[Any], longest: int) -> Floats:
+        """Results of rows, computed in halves where the device's memory is too small; later batches are smaller."""
+        try:
+            return compute(rows)
+        except MemoryError:
+            if len(rows) == 1:
+                raise
+        half = len(rows) // 2
+        self._fits = min(self._fits, half * longest)
+        parts = (rows[:half], rows[half:])
+        return np.concatenate([self._fitting(compute, part, longest) for part in parts])
 
     @contextmanager
     def _turn(self) -> Iterator[None]:

@@ -84,7 +84,7 @@ class TextTokenizer:
     """A tokenizer whose settings never change.
 
     Args:
-        backend: The tokenizer; a copy of it is used.
+        backend: The tokenizer, which nobody else uses from now on.
         max_length: Longest input in tokens, special tokens included.
         pad_id: Id that fills short rows.
         type_ids: Whether the model wants segment ids.
@@ -102,9 +102,7 @@ class TextTokenizer:
         special: bool = True,
         cut_left: bool = False,
     ) -> None:
-        from tokenizers import Tokenizer
-
-        self._backend = Tokenizer.from_str(backend.to_str())
+        self._backend = backend
         self._backend.no_truncation()
         self._backend.no_padding()
         self.max_length = max_length or UNLIMITED
@@ -142,8 +140,12 @@ class TextTokenizer:
 
     def offsets(self, text: str) -> tuple[Ids, list[tuple[int, int]]]:
         """Token ids of a text, and the character span of each."""
-        encoding = self._backend.encode(text, add_special_tokens=False)
-        return np.asarray(encoding.ids, dtype=np.int32), encoding.offsets
+        return self.offsets_of([text])[0]
+
+    def offsets_of(self, texts: Sequence[str]) -> list[tuple[Ids, list[tuple[int, int]]]]:
+        """The same of many texts, by all cores."""
+        encodings = self._backend.encode_batch(list(texts), add_special_tokens=False)
+        return [(np.asarray(encoding.ids, dtype=np.int32), encoding.offsets) for encoding in encodings]
 
     def prompt_length(self, prompt: str) -> int:
         """Tokens that a prompt takes at the head of a text, the special tokens in front of it included."""

@@ -93,7 +93,7 @@ def best_windows(tokenizer: TextTokenizer, query: str, texts: Sequence[str], siz
     Returns:
         **Unit:** characters. A span begins and ends at a word's edge.
     """
-    encoded = [tokenizer.offsets(text) for text in texts]
+    encoded = tokenizer.offsets_of(texts)
     spans = overlap_spans(tokenizer.ids([query])[0], [ids for ids, _ in encoded], size)
     return [
         _characters(offsets, start, end, len(text))

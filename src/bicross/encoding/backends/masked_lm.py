@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from bicross.encoding.backends.protocol import Tokens
-from bicross.encoding.backends.torch_loading import load_transformer, max_positions
+from bicross.encoding.backends.torch_loading import inference, load_transformer, max_positions
 from bicross.encoding.backends.torch_options import TorchOptions
 from bicross.encoding.specs import SpladeSpec
 from bicross.encoding.static import read_tensors
@@ -31,7 +31,7 @@ class TorchMaskedLM:
 
     def weights(self, ids: Tokens, mask: Tokens) -> Floats:
         """Weights of a padded batch. **Shape:** ids and mask (batch, length) → (batch, vocabulary)."""
-        with torch.inference_mode():
+        with inference():
             mask_ = torch.from_numpy(mask).to(self.device)
             logits = self._model(input_ids=torch.from_numpy(ids).to(self.device), attention_mask=mask_).logits
             logits = logits.masked_fill(mask_.unsqueeze(-1) == 0, 0.0)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from bicross.encoding.backends.protocol import Tokens
 from bicross.encoding.backends.torch import TorchModel
 from bicross.encoding.backends.torch_heads import dense_head
-from bicross.encoding.backends.torch_loading import load_transformer, max_positions
+from bicross.encoding.backends.torch_loading import inference, load_transformer, max_positions
 from bicross.encoding.backends.torch_options import TorchOptions
 from bicross.encoding.checkpoint import weight_files
 from bicross.encoding.late_checkpoint import LateCheckpoint
@@ -43,7 +43,7 @@ class TorchTokenVectors(TorchModel):
 
     def vectors(self, ids: Tokens, mask: Tokens) -> Floats:
         """Unit vectors of the tokens of a padded batch. **Shape:** (batch, length) → (batch, length, dimension)."""
-        with torch.inference_mode():
+        with inference():
             ids_, mask_ = (torch.from_numpy(part).to(self.device) for part in (ids, mask))
             states: Tensor = self._model(input_ids=ids_, attention_mask=mask_).last_hidden_state.to(self.device).float()
             for head in self._heads:

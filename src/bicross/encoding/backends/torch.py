@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from bicross.encoding.backends.protocol import Tokens
 from bicross.encoding.backends.torch_heads import head_module
-from bicross.encoding.backends.torch_loading import load_transformer, max_positions
+from bicross.encoding.backends.torch_loading import inference, load_transformer, max_positions
 from bicross.encoding.backends.torch_options import TorchOptions
 from bicross.encoding.checkpoint import weight_files
 from bicross.encoding.pooling import pool
@@ -118,14 +118,14 @@ class TorchTower(TorchModel):
 
     def states(self, ids: Tokens, mask: Tokens) -> tuple[Tensor, Tensor]:
         """The tokens' vectors, and the mask, on the device. **Shape:** (batch, length, width), (batch, length)."""
-        with torch.inference_mode():
+        with inference():
             ids_, mask_ = torch.from_numpy(ids).to(self.device), torch.from_numpy(mask).to(self.device)
             return self._module.states(ids_, mask_), mask_
 
     def pooled(self, states: tuple[Tensor, Tensor], mask: Tokens, prompt_length: int = 0) -> Floats:
         """A batch's vectors from its tokens'. **Shape:** (batch, dimension)."""
         del mask  # that on the device is among the states
-        with torch.inference_mode():
+        with inference():
             return self._module.pooled(*states, prompt_length).float().cpu().numpy()
 
 
@@ -146,7 +146,7 @@ class TorchClassifier(TorchModel):
 
     def logits(self, ids: Tokens, mask: Tokens, types: Tokens | None) -> Floats:
         """Logits of a padded batch of pairs. **Shape:** ids, mask, types (batch, length) → (batch, labels)."""
-        with torch.inference_mode():
+        with inference():
             inputs = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
             if types is not None:
                 inputs["token_type_ids"] = torch.from_numpy(types)

@@ -90,6 +90,21 @@ def load_transformer(spec: TransformerSpec, kind: str, options: TorchOptions) ->
 
 
 @contextmanager
+def inference() -> Iterator[None]:
+    """Without gradients.
+
+    Raises:
+        MemoryError: A graphics card's memory is too small for the batch; the scheduler tries smaller ones.
+    """
+    try:
+        with torch.inference_mode():
+            yield
+    except torch.OutOfMemoryError as error:
+        torch.cuda.empty_cache()
+        raise MemoryError(f"{str(error).split('. ', 1)[0]}. Use a smaller batch_tokens, or another device.") from error
+
+
+@contextmanager
 def quiet_transformers() -> Iterator[None]:
     """No bar for reading or writing a file, and no report of unused weights: `_check_weights` raises what matters."""
     import transformers
