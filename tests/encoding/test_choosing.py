@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from bicross.encoding import hardware
+from bicross.encoding import hardware, towers
 from bicross.encoding.backends import choosing
 from bicross.encoding.backends.choosing import Choice, choose
 from bicross.encoding.loading import LoadOptions
-from bicross.errors import ConfigurationError, MissingExtraError
+from bicross.encoding.specs import TowerSpec, TransformerSpec
+from bicross.errors import CheckpointError, ConfigurationError, MissingExtraError
 
 ZEN4 = {"avx2", "avx512_bf16", "avx512_vnni"}
 
@@ -123,3 +124,24 @@ def test_a_container_s_quota_counts(tmp_path: Path, text: str, cores: int | None
     path.write_text(text)
     assert hardware._quota(path) == (cores or hardware.sys.maxsize)
     assert hardware._quota(tmp_path / "none") == hardware.sys.maxsize
+
+
+@pytest.mark.parametrize(
+    ("extras", "backend", "precision", "error", "message"),
+    [
+        (("onnx",), "torch", "float32", CheckpointError, r"graphs \['onnx-int8'\] .* torch-float32 needs the weights"),
+        (("onnx",), "auto", "float16", CheckpointError, "torch-float16 needs the weights"),
+        ((), "auto", "float32", MissingExtraError, r"isn't installed: pip install 'bicross\[onnx\]'"),
+    ],
+)
+def test_graphs_in_place_of_weights_are_loaded_by_no_other_than_asked_for(
+    machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, extras, backend, precision, error, message
+) -> None:
+    machine(ZEN4, *extras)
+    monkeypatch.setattr(towers, "installed", choosing.installed)
+    folder = tmp_path / "graphs" / "onnx-int8"
+    folder.mkdir(parents=True)
+    (folder / "graph.json").write_text('{"encoder": "1"}')
+    spec = TowerSpec(TransformerSpec(tmp_path))
+    with pytest.raises(error, match=message):
+        towers.possible_choices("bi-encoder", spec, LoadOptions.check("cpu", precision, backend, None, False))

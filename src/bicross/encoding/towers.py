@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bicross.encoding.backends import graphs
-from bicross.encoding.backends.choosing import Choice
+from bicross.encoding.backends.choosing import Choice, installed
 from bicross.encoding.backends.graph import GraphTower, StaticTower
 from bicross.encoding.backends.protocol import TowerModel
 from bicross.encoding.checkpoint import weight_files
@@ -16,7 +16,7 @@ from bicross.encoding.locate import Kind
 from bicross.encoding.specs import DenseSpec, StaticSpec, TowerSpec
 from bicross.encoding.tokenizer import TextTokenizer
 from bicross.encoding.tokenizer_files import load_static_tokenizer, load_tokenizer
-from bicross.errors import MissingExtraError
+from bicross.errors import CheckpointError, MissingExtraError
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,19 @@ def possible_choices(kind: Kind, spec: TowerSpec, options: LoadOptions) -> tuple
 
     Raises:
         MissingExtraError: What would run its graphs isn't installed.
+        CheckpointError: What was asked for needs the weights.
     """
     folder = spec.encoder.folder
     if recorded_encoder(folder) is None:
         return options.choices
     if not options.without_weights:
         there = sorted(path.name for path in (folder / GRAPHS).iterdir())
+        if installed("onnx") or installed("openvino"):
+            raise CheckpointError(
+                f"{str(folder)!r} holds the graphs {there} in place of the weights, and "
+                f"{options.choices[0].name} needs the weights. Load one of the graphs, or the folder that they were "
+                "exported from."
+            )
         raise MissingExtraError(
             f"{str(folder)!r} holds the graphs {there} in place of the weights, and what runs them isn't installed: "
             f"pip install 'bicross[{there[0].split('-')[0]}]'"

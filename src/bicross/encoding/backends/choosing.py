@@ -97,13 +97,13 @@ def choose(backend: str, precision: str, device: str, options: Mapping[str, Any]
 
 
 def without_weights(backend: str, precision: str) -> tuple[Choice, ...]:
-    """What may load a folder that holds graphs in place of the weights, in order of preference."""
-    backends = [backend] if backend in _PACKAGES else [name for name in ("openvino", "onnx") if installed(name)]
+    """What may load a folder that holds graphs in place of the weights, in order of preference; torch can't."""
+    backends = [backend] if backend != "auto" else [name for name in ("openvino", "onnx") if installed(name)]
     precisions = [precision]
     if precision == "auto":
         precisions = [*(["bfloat16"] if hardware.has_bfloat16() else []), "float32"]
     pairs = (Choice(name, each) for each in precisions for name in backends)
-    return tuple(choice for choice in pairs if choice.precision in PAIRS[choice.backend])
+    return tuple(pair for pair in pairs if pair.backend != "torch" and pair.precision in PAIRS[pair.backend])
 
 
 def _automatic(precision: str, device: str, options: Mapping[str, Any]) -> tuple[str, tuple[Choice, ...]]:
