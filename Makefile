@@ -28,7 +28,7 @@ endif
 
 # By whole files: a fixture that loads a model for a file loads it once.
 test: $(VENV)/.test-ready
-	$(BIN)/python -m pytest tests --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest tests -m "not long and not slow" --numprocesses auto --dist loadfile
 
 check: lint types integration
 
@@ -42,6 +42,7 @@ types: $(VENV)/.check-ready
 integration: $(VENV)/.check-ready
 	$(BIN)/python -m pytest integration_tests tests/encoding/test_families.py -m "not slow" \
 		--numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest tests -m long --numprocesses auto --dist load
 	PYTHONPATH=$(VENV)/quantization $(BIN)/python -m pytest tests/encoding/test_model_options.py
 
 slow: $(VENV)/.check-ready

@@ -357,7 +357,7 @@ with BiEncoder.load(sys.argv[1], backend="torch", device="cpu") as student:
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_kill_9_in_every_stage_and_the_same_call_goes_on(base: Path, tmp_path: Path) -> None:
     path = ":".join([str(Path(__file__).parent), *sys.path])
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}

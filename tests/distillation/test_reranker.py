@@ -36,6 +36,7 @@ def run(toy: Labels, base: Path, encoder, out: Path, **changes):
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("loss", ["listwise", "bce"])
 def test_training_beats_the_first_stage_on_a_task_it_cannot_do(
     toy: Labels, base: Path, encoder, tmp_path, loss
@@ -65,6 +66,7 @@ class Oracle:
         raise NotImplementedError
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("loss", ["margin_mse", "kl", "mse"])
 def test_a_pruned_student_learns_its_teacher_s_scores(toy: Labels, base: Path, encoder, tmp_path, loss) -> None:
     teacher, out = Oracle(), tmp_path / "model"

@@ -188,7 +188,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_million_pairs_cost_less_than_two_gigabytes(tmp_path: Path) -> None:
     path = ":".join([str(Path(__file__).parent), *sys.path])
     command = [sys.executable, "-c", MEMORY, str(tmp_path)]
