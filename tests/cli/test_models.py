@@ -122,3 +122,18 @@ def test_a_port_that_is_taken_is_told_before_a_model_is_loaded(monkeypatch: pyte
         done = CliRunner().invoke(app, ["serve", "--port", str(taken.getsockname()[1])])
     assert isinstance(done.exception, ConfigurationError)
     assert "can't be listened on" in str(done.exception)
+
+
+def test_the_host_that_a_collection_names_gets_no_query(indexed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BICROSS_REMOTE_HOSTS", raising=False)
+    (note,) = (path for path in (indexed / ".bicross").rglob("*.json") if '"model"' in path.read_text())
+    values = json.loads(note.read_text())
+
+    def rename(node: Any) -> Any:
+        if isinstance(node, dict):
+            return {k: "https://far.example.org/v1#m" if k == "model" else rename(v) for k, v in node.items()}
+        return node
+
+    note.write_text(json.dumps(rename(values)))
+    with pytest.raises(ConfigurationError, match=r"far\.example\.org"):
+        run("search", "cat", "--cross", "none")

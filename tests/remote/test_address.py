@@ -8,6 +8,7 @@ from bicross import BiEncoder, CrossEncoder, LateInteractionReranker
 from bicross.errors import CheckpointError, ConfigurationError
 from bicross.remote import Calls, RemoteBiEncoder, RemoteCrossEncoder, load_bi_encoder, load_cross_encoder
 from bicross.remote.address import is_address
+from bicross.remote.keys import check_recorded
 from tiny_families import write_multi_vector, write_pylate, write_stanford
 
 
@@ -88,3 +89,37 @@ def test_options_of_a_local_model_are_refused_for_a_hosted_one(option) -> None:
     for load in (load_bi_encoder, load_cross_encoder):
         with pytest.raises(ConfigurationError, match="belongs to a model that computes here"):
             load("http://h.example#m", **option)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "starter",
+        "sentence-transformers/all-MiniLM-L6-v2",
+        "http://localhost:8000/v1#m",
+        "http://127.0.0.1:8000/v1#m",
+        "http://[::1]:8000/v1#m",
+        "https://api.openai.com/v1#text-embedding-3-small",
+        "https://embed.example.org/v1?key_variable=MY_KEY#m",
+    ],
+)
+def test_a_collection_may_name_hosts_that_are_known_here(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BICROSS_REMOTE_HOSTS", "other.example.org, embed.example.org")
+    check_recorded(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "https://embed.example.org/v1?key_variable=MY_KEY#m",
+        "https://api.openai.com.example.org/v1#m",
+        "https://api.openai.com@example.org/v1#m",
+        "http://10.0.0.1/v1#m",
+        "http://localhost.example.org/v1#m",
+    ],
+)
+def test_a_collection_may_not_name_another_host(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BICROSS_REMOTE_HOSTS", raising=False)
+    with pytest.raises(ConfigurationError, match=r"set BICROSS_REMOTE_HOSTS=\S*(example\.org|10\.0\.0\.1)\.") as caught:
+        check_recorded(name)
+    assert "MY_KEY" not in str(caught.value)

@@ -161,12 +161,18 @@ class Prompts(TypedDict, total=False):
 def load_bi_encoder(
     info: CollectionInfo | None, model: str | None, precision: str, device: str, **prompts: Unpack[Prompts]
 ) -> BiEncoder | RemoteBiEncoder:
-    """The bi-encoder that was named, else the one that filled the collection, else the starter."""
+    """The bi-encoder that was named, else the one that filled the collection, else the starter.
+
+    Raises:
+        ConfigurationError: The collection names a host that nobody here has named.
+    """
     from bicross.remote import loading
+    from bicross.remote.keys import check_recorded
 
     options: dict[str, Any] = {"precision": precision, "device": device, **prompts}
     if model is not None or info is None or info.model is None:
         return loading.load_bi_encoder(model or "starter", **options)
+    check_recorded(info.model)
     options["revision"] = info.revision
     encoder = loading.load_bi_encoder(info.model, **options)
     if encoder.dimension <= info.dimension:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from typing import Protocol, runtime_checkable
+from urllib.parse import urlsplit
 
 from bicross.errors import ConfigurationError
+from bicross.remote.address import is_address, shown
 
 KEY_VARIABLE = "BICROSS_REMOTE_KEY"
 VARIABLES = {
@@ -17,6 +20,34 @@ VARIABLES = {
     "api.mistral.ai": "MISTRAL_API_KEY",
 }
 """Where the owners' own clients look. A key never goes to another host than its own."""
+HOSTS_VARIABLE = "BICROSS_REMOTE_HOSTS"
+
+
+def check_recorded(name: str) -> None:
+    """Refuse the address that a collection records, unless its host is known: whoever wrote the collection chose it,
+    and it would get every query, and the key that the address names.
+
+    Args:
+        name: What the collection records as its model; names that are no address pass.
+
+    Raises:
+        ConfigurationError: The host isn't this machine, none of `VARIABLES`, and not in ``$BICROSS_REMOTE_HOSTS``.
+    """
+    if not is_address(name):
+        return
+    host = urlsplit(name).hostname or ""
+    named = os.environ.get(HOSTS_VARIABLE, "").replace(",", " ").split()
+    if host == "localhost" or host in VARIABLES or host in named:
+        return
+    try:
+        if ipaddress.ip_address(host).is_loopback:
+            return
+    except ValueError:
+        pass
+    raise ConfigurationError(
+        f"A collection may only name a host that is known here; this one was filled through {shown(name)!r}, which would "
+        f"get your queries and its key. If that is right, set {HOSTS_VARIABLE}={host}."
+    )
 
 
 @runtime_checkable
