@@ -45,8 +45,8 @@ def check_recorded(name: str) -> None:
     except ValueError:
         pass
     raise ConfigurationError(
-        f"A collection may only name a host that is known here; this one was filled through {shown(name)!r}, which would "
-        f"get your queries and its key. If that is right, set {HOSTS_VARIABLE}={host}."
+        f"A collection may only name a host that is known here; this one was filled through {shown(name)!r}, which "
+        f"would get your queries and its key. If that is right, set {HOSTS_VARIABLE}={host}."
     )
 
 
