@@ -40,9 +40,8 @@ types: $(VENV)/.check-ready
 	$(BIN)/mypy
 
 integration: $(VENV)/.check-ready
-	$(BIN)/python -m pytest integration_tests tests/encoding/test_families.py -m "not slow" \
-		--numprocesses auto --dist loadfile
-	$(BIN)/python -m pytest tests -m long --numprocesses auto --dist load
+	$(BIN)/python -m pytest integration_tests -m "not slow" --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest tests -m long --numprocesses auto --dist loadfile
 	PYTHONPATH=$(VENV)/quantization $(BIN)/python -m pytest tests/encoding/test_model_options.py
 
 slow: $(VENV)/.check-ready

@@ -19,6 +19,8 @@ from bicross.encoding import hardware
 from bicross.encoding.backends.choosing import Choice
 from bicross.errors import ConfigurationError, InputError
 
+pytestmark = pytest.mark.long
+
 TEXTS = [f"the {word} sits near the river . " * (1 + i % 5) for i, word in enumerate(["cat", "dog", "stone"] * 6)]
 KIND = [("torch", "float32"), ("torch", "bfloat16")]
 

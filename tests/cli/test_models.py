@@ -18,6 +18,8 @@ from bicross.errors import BicrossError, ConfigurationError, FingerprintMismatch
 from bicross.remote import loading
 from tiny_families import write_stanford
 
+pytestmark = pytest.mark.long
+
 TEXTS = ["the cat sits on the tree .", "a dog runs under the house", "the fish swims in the river"]
 
 

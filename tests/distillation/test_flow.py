@@ -36,6 +36,8 @@ from judge import Judge
 from tiny_data import write_beir
 from tiny_models import WORDS, write_bi_encoder, write_cross_encoder
 
+pytestmark = pytest.mark.long
+
 TRAINING = TrainingSettings(
     batch_size=8, learning_rate=3e-3, max_length=16, save_steps=4, bf16=False, show_progress=False
 )
@@ -357,7 +359,6 @@ with BiEncoder.load(sys.argv[1], backend="torch", device="cpu") as student:
 """
 
 
-@pytest.mark.long
 def test_kill_9_in_every_stage_and_the_same_call_goes_on(base: Path, tmp_path: Path) -> None:
     path = ":".join([str(Path(__file__).parent), *sys.path])
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}

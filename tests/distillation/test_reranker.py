@@ -19,6 +19,8 @@ from bicross.distillation.reranker import train_reranker
 from bicross.distillation.trainer import Group, train_groups
 from bicross.errors import ConfigurationError
 
+pytestmark = pytest.mark.long
+
 SETTINGS = TrainingSettings(
     batch_size=8, learning_rate=5e-3, max_length=32, save_steps=2, dropout=0.1, bf16=False, show_progress=False
 )
@@ -36,7 +38,6 @@ def run(toy: Labels, base: Path, encoder, out: Path, **changes):
     )
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("loss", ["listwise", "bce"])
 def test_training_beats_the_first_stage_on_a_task_it_cannot_do(
     toy: Labels, base: Path, encoder, tmp_path, loss
@@ -66,7 +67,6 @@ class Oracle:
         raise NotImplementedError
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("loss", ["margin_mse", "kl", "mse"])
 def test_a_pruned_student_learns_its_teacher_s_scores(toy: Labels, base: Path, encoder, tmp_path, loss) -> None:
     teacher, out = Oracle(), tmp_path / "model"

@@ -26,6 +26,8 @@ from bicross.errors import ConfigurationError, DimensionMismatchError, InputErro
 from bicross.types import Floats
 from tiny_models import WORDS, write_bi_encoder
 
+pytestmark = pytest.mark.long
+
 THINGS, COLOURS = WORDS[11:19], WORDS[19:25]
 TRAINING = TrainingSettings(
     batch_size=8, learning_rate=5e-3, max_length=32, save_steps=2, bf16=False, show_progress=False
@@ -78,7 +80,6 @@ def spearman_of(encoder: BiEncoder, lists: CandidateLists) -> float:
     return float(np.mean(found))
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     "settings",
     [
@@ -106,7 +107,6 @@ def test_every_kind_of_student_learns_its_teacher_s_order(student, tmp_path, set
         assert report.document_fingerprint == trained.document_fingerprint
 
 
-@pytest.mark.long
 def test_losses_are_the_same_whether_or_not_a_run_was_interrupted(student, tmp_path, monkeypatch) -> None:
     lists = known_order()
     settings = replace(SETTINGS, training=replace(TRAINING, dropout=0.1), patience=9)
@@ -185,7 +185,6 @@ def test_matryoshka_leaves_lengths_to_models_that_compare_by_dot_product() -> No
     assert found[0] == pytest.approx(found[1])
 
 
-@pytest.mark.long
 def test_a_finished_run_trains_no_more(student, tmp_path, monkeypatch) -> None:
     lists = known_order()
     first = train_bi_encoder(lists, student, out=tmp_path / "a", settings=QUERY, run_folder=tmp_path / "run")
@@ -197,7 +196,6 @@ def test_a_finished_run_trains_no_more(student, tmp_path, monkeypatch) -> None:
         train_bi_encoder(known_order(40), student, out=tmp_path / "c", settings=QUERY, run_folder=tmp_path / "run")
 
 
-@pytest.mark.long
 def test_training_stops_when_the_held_out_figures_stop_rising(student, tmp_path) -> None:
     nothing = replace(QUERY, epochs=9, patience=2, training=replace(TRAINING, learning_rate=1e-12))
     report = train_bi_encoder(known_order(), student, out=tmp_path / "model", settings=nothing)
@@ -232,7 +230,6 @@ def test_the_folder_is_uploaded_with_the_record_of_its_training(student, tmp_pat
     assert address == f"me/student {[*names, 'router_config.json']} t False"
 
 
-@pytest.mark.long
 def test_several_teachers_have_a_scale_each(student, tmp_path) -> None:
     one = known_order()
     other = one.with_scores(one.scores * 10 - 300)
@@ -273,7 +270,6 @@ def test_a_query_is_not_on_both_sides_under_two_ids() -> None:
     assert {every.queries[row.query] for row in held}.isdisjoint(every.queries[row.query] for row in train)
 
 
-@pytest.mark.long
 def test_texts_alone_teach_a_table_the_vectors_of_its_tower(student, tmp_path) -> None:
     texts = texts_alone([f"{a} {b}" for a in WORDS[11:25] for b in WORDS[11:25]])
     settings = replace(QUERY, static=True, losses={"anchor": 1.0}, epochs=5)
@@ -306,7 +302,6 @@ class Wide:
         return (padded @ self.turn)[:, : self.width].astype(np.float32)
 
 
-@pytest.mark.long
 def test_vectors_of_another_dimension_are_matched_through_a_projection(student, tmp_path) -> None:
     settings = replace(SETTINGS, losses={"vectors": 1.0}, epochs=4)
     report = train_bi_encoder(
@@ -315,7 +310,6 @@ def test_vectors_of_another_dimension_are_matched_through_a_projection(student, 
     assert report.losses[-1][1] < 0.5 * report.losses[0][1]
 
 
-@pytest.mark.long
 def test_another_model_as_query_tower(student, tmp_path) -> None:
     small = write_bi_encoder(tmp_path / "small", seed=5, num_hidden_layers=1, initializer_range=0.2)
     narrow = write_bi_encoder(tmp_path / "narrow", hidden_size=16)

@@ -14,6 +14,8 @@ from bicross.errors import CheckpointError
 from tiny_families import write_encoder, write_encoder_checkpoint
 from tiny_models import write_json
 
+pytestmark = pytest.mark.long
+
 TEXTS = ["the cat sits on the tree.", "", "a dog?", "(red) house", "the house is red and the fire is old . " * 3]
 PAIRS = [(query, text) for query in ("the cat?", "where is the dog") for text in TEXTS]
 TOLERANCE = 1e-5

@@ -31,6 +31,8 @@ from tiny_families import (
     zembed_prompt,
 )
 
+pytestmark = pytest.mark.long
+
 TEXTS = [
     "the cat sits on the tree.",
     "",

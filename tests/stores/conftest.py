@@ -18,7 +18,8 @@ from bicross.types import Floats, Passage
 from .stub_server import serve
 
 SERVER = os.environ.get("QDRANT_URL")
-TRANSPORTS = ("exact", "edge", "client-memory", "client-http", *(("server",) if SERVER else ()))
+HTTP = pytest.param("client-http", marks=pytest.mark.long)
+TRANSPORTS = ("exact", "edge", "client-memory", HTTP, *(("server",) if SERVER else ()))
 
 
 @contextmanager

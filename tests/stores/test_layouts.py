@@ -29,6 +29,8 @@ from bicross.types import Passage
 from .stub_server import serve
 from .test_round_trip import _exact, passages
 
+pytestmark = pytest.mark.long
+
 HAYSTACK_NAMESPACE = uuid.UUID("3896d314-1e95-4a3a-b45a-945f9f0b541d")
 TEXTS = ["the cat", "the dog", "a bird", "a fish"]
 VECTORS = np.eye(4, dtype=np.float32)

@@ -118,14 +118,18 @@ class TestFaults:
         assert len(stub.seen) == 1
         assert pauses == []
 
-    def test_retry_after_is_honoured_up_to_a_minute(self, stub, pauses):
+    def test_retry_after_is_honoured_within_the_deadline(self, stub, pauses):
         with QdrantStore(url=stub.url, timeout=1000) as store:
             store.bind(dimension=5)
             stub.faults += [(429, {"Retry-After": "7"}, "{}"), (503, {"Retry-After": "3"}, "{}")]
-            stub.faults += [(429, {"Retry-After": "9999"}, "{}"), (429, {"Retry-After": "soon"}, "{}")]
+            stub.faults += [(429, {"Retry-After": "90"}, "{}"), (429, {"Retry-After": "soon"}, "{}")]
             store.upsert(PASSAGES, VECTORS)
-        assert pauses[:3] == [7, 3, 60]
-        assert 0 < pauses[3] < 10
+            assert pauses[:3] == [7, 3, 90]
+            assert 0 < pauses[3] < 10
+            stub.faults += [(429, {"Retry-After": "9999"}, "{}")]
+            with pytest.raises(StoreError, match="Resource Exhausted"):
+                store.upsert(PASSAGES, VECTORS)
+        assert len(pauses) == 4
 
     def test_the_deadline_ends_it(self, stub, remote, monkeypatch):
         clock = [0.0]

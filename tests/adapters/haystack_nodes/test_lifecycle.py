@@ -23,6 +23,8 @@ from haystack_integrations.components.rankers.bicross import BicrossRanker
 from haystack_integrations.components.retrievers.bicross import BicrossEmbeddingRetriever, BicrossRetriever
 from haystack_integrations.document_stores.bicross import BicrossDocumentStore
 
+pytestmark = pytest.mark.long
+
 LOADING: dict[str, Any] = {
     "device": ComponentDevice.from_str("cpu"),
     "token": Secret.from_env_var("SOME_TOKEN", strict=False),
