@@ -148,6 +148,7 @@ def synthetic(queries: int, candidates: int) -> CandidateLists:
     )
 
 
+@pytest.mark.long
 def test_kill_9_loses_at_most_one_batch(tmp_path: Path) -> None:
     log = tmp_path / "asked"
     path = ":".join([str(Path(__file__).parent), *sys.path])

@@ -9,6 +9,8 @@ from typer.testing import CliRunner
 from bicross.cli import app
 from bicross.evaluation import Stages, evaluate, gap_report
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def run(tmp_path: Path, bi_folder: Path, cross_folder: Path, monkeypatch: pytest.MonkeyPatch):

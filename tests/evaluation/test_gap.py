@@ -15,6 +15,8 @@ from bicross.evaluation.findings import GapReport
 from tiny_data import write_beir
 from word_models import WordEncoder, WordScorer, corpus
 
+pytestmark = pytest.mark.long
+
 
 class Constant(WordScorer):
     fingerprint = "constant"

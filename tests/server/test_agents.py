@@ -18,6 +18,8 @@ from bicross.cli.mcp import Searcher
 from bicross.errors import CollectionNotFoundError
 from bicross.server.agents import create_mcp_server
 
+pytestmark = pytest.mark.long
+
 PASSAGE = Passage(
     "Chains want oil.",
     id="p1",

@@ -12,6 +12,8 @@ from bicross.server.answers import Chat, cited
 from .chat_stub import Stub, chatting
 from .search_fixtures import filled, serving
 
+pytestmark = pytest.mark.long
+
 IDS = ["d3", "d1", "d2"]
 KEY = "sk-very-secret-key"
 

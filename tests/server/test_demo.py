@@ -23,6 +23,8 @@ from tiny_models import write_bi_encoder
 
 from .search_fixtures import ended
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def docs(tmp_path: Path) -> Path:

@@ -13,6 +13,8 @@ from bicross.server.uploads import read_upload
 
 from .search_fixtures import LaterEncoder, SplittingEncoder, empty, ended, filled, serving
 
+pytestmark = pytest.mark.long
+
 
 class HeldEncoder(SplittingEncoder):
     """Encodes some batches, and the others once it is let."""

@@ -18,6 +18,8 @@ from word_models import WordEncoder, WordScorer, corpus
 
 from .search_fixtures import filled, serving
 
+pytestmark = pytest.mark.long
+
 QUERY = next(iter(corpus()["queries"].values()))
 
 
