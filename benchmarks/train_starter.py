@@ -25,6 +25,7 @@ from bicross.distillation.labels import Labels, read_labels
 from bicross.distillation.reranker import RerankerReport, train_reranker
 from bicross.distillation.trainer import Group, TrainingSettings
 from bicross.types import Encoder, Passage
+from bicross.whole_file import whole_file
 
 logger = logging.getLogger(__name__)
 
@@ -74,11 +75,9 @@ def soft_groups(data: Path, sets: list[Labels], docs: list[Passage], encoder: En
 def kept_documentation(encoder: BiEncoder, file: Path) -> list[Passage]:
     """The documentation that the run began with: packages may come and go before it is continued."""
     if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
         rows = [json.dumps([p.id, p.title, p.text]) for p in documentation(encoder, seed=SEED)]
-        part = file.with_suffix(".part")
-        part.write_text("\n".join(rows), encoding="utf-8")
-        part.replace(file)
+        with whole_file(file) as part:
+            part.write_text("\n".join(rows), encoding="utf-8")
     rows = file.read_text(encoding="utf-8").splitlines()
     return [Passage(text, id=key, title=title) for key, title, text in map(json.loads, rows)]
 

@@ -22,6 +22,8 @@ BASE = {
     "retry",
     "witness",
     "uuids",
+    "loopback",
+    "whole_file",
 }
 ENCODING = BASE | {"encoding"}
 STORES = BASE | {"stores", "caches"}
@@ -58,6 +60,8 @@ EVERYTHING = BENCHMARKING | DISTILLATION | SERVER | {"cli"}
 MAY_IMPORT = {
     "types": {"uuids"},
     "uuids": set(),
+    "loopback": set(),
+    "whole_file": {"errors"},
     "errors": set(),
     "arguments": BASE,
     "arrays": BASE,

@@ -211,9 +211,10 @@ def test_a_key_that_cannot_be_sent_is_refused_without_being_shown(key: str) -> N
     assert endpoint.requests == []
 
 
-def test_a_key_is_not_sent_in_the_open() -> None:
+@pytest.mark.parametrize("host", ["models.example", "127.models.example", "localhost.example"])
+def test_a_key_is_not_sent_in_the_open(host: str) -> None:
     endpoint = Endpoint(embedded)
-    open_base = "http://models.example/v1"
+    open_base = f"http://{host}/v1"
     with pytest.raises(ConfigurationError, match="by https alone"):
         encoder_of(endpoint, open_base, key=SecretStr(KEY)).encode_document("a")
     assert endpoint.requests == []

@@ -17,8 +17,9 @@ from starlette.testclient import TestClient
 
 from bicross import BiEncoder
 from bicross.errors import ConfigurationError
+from bicross.loopback import is_loopback
 from bicross.server import Limits, create_app
-from bicross.server.settings import is_loopback, read_token
+from bicross.server.settings import read_token
 
 TOKEN = "t0ken-that-nobody-guesses"
 BODY = {"input": "a"}

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bicross.distillation.labels import Labels
-from bicross.distillation.whole_file import whole_file
 from bicross.errors import ConfigurationError
 from bicross.ranking import exact_top_k
 from bicross.types import Encoder, Floats
+from bicross.whole_file import whole_file
 
 
 @dataclass(frozen=True, slots=True)

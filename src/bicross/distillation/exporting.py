@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bicross.distillation.lists import CandidateLists, ScoredList
-from bicross.distillation.whole_file import whole_file
 from bicross.errors import ConfigurationError, InputError, MissingExtraError
 from bicross.evaluation.runs import write_run
+from bicross.whole_file import whole_file
 
 if TYPE_CHECKING:
     from datasets import Dataset

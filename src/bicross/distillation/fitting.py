@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from bicross.distillation.packing import has_bf16
-from bicross.distillation.whole_file import whole_file
 from bicross.errors import ConfigurationError, MissingExtraError, TrainingError
+from bicross.whole_file import whole_file
 
 _DONE = "complete"
 

@@ -15,9 +15,9 @@ from bicross.distillation.labels import LabelledQuery, Labels
 from bicross.distillation.made_queries import QueryGenerator, generate_queries, make_queries
 from bicross.distillation.query_generators import KeptGenerator
 from bicross.distillation.run_folder import RunFolder
-from bicross.distillation.whole_file import whole_file
 from bicross.errors import ConfigurationError
 from bicross.evaluation.datasets import Dataset
+from bicross.whole_file import whole_file
 
 logger = logging.getLogger(__name__)
 

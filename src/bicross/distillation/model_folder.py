@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 
 from bicross.distillation.pruning import prune_layers
 from bicross.encoding.files import write_json
+from bicross.whole_file import whole_file
 
 _IDENTITY = "torch.nn.modules.linear.Identity"
 
@@ -90,9 +91,8 @@ def write_model(folder: Path, model: Any, tokenizer: Tokenizer, *, max_length: i
     write_json(folder / "tokenizer_config.json", _tokenizer_config(tokenizer, max_length))
     (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
     weights = {name: value.detach().cpu().half().contiguous() for name, value in model.state_dict().items()}
-    part = folder / "model.safetensors.part"
-    save_file(weights, part, metadata={"format": "pt"})
-    part.replace(folder / "model.safetensors")
+    with whole_file(folder / "model.safetensors") as part:
+        save_file(weights, part, metadata={"format": "pt"})
 
 
 def _tokenizer_config(tokenizer: Tokenizer, max_length: int) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bicross.distillation.whole_file import whole_file
 from bicross.errors import MissingExtraError, ReadError
 from bicross.types import Floats
+from bicross.whole_file import whole_file
 
 _KEY = b"bicross"
 _GROUP = 65_536

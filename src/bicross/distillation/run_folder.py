@@ -15,8 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
 
-from bicross.distillation.whole_file import whole_file
 from bicross.errors import ConfigurationError
+from bicross.whole_file import whole_file
 
 logger = logging.getLogger(__name__)
 

@@ -21,11 +21,11 @@ from bicross.distillation.list_student import ListStudent
 from bicross.distillation.student_settings import StudentSettings
 from bicross.distillation.towers import build_towers, write_towers
 from bicross.distillation.vectors import kept_vectors
-from bicross.distillation.whole_file import whole_file
 from bicross.encoding.files import write_json
 from bicross.encoding.prompts import Role, role_prompt
 from bicross.encoding.specs import BiCheckpoint
 from bicross.types import Encoder, Floats
+from bicross.whole_file import whole_file
 
 logger = logging.getLogger(__name__)
 

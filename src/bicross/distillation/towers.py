@@ -26,6 +26,7 @@ from bicross.encoding.specs import BiCheckpoint, DenseSpec, NormalizeSpec, Stati
 from bicross.encoding.tokenizer import TextTokenizer
 from bicross.encoding.tokenizer_files import load_static_tokenizer, load_tokenizer, read_tokenizer
 from bicross.errors import ConfigurationError, MissingExtraError
+from bicross.whole_file import whole_file
 
 _SMOOTHING = 1e-3
 """How rare a token must be for its weight in a mean to be near 1: a of Arora et al. 2017, equation 1."""
@@ -222,6 +223,5 @@ def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     from safetensors.torch import save_file
 
     path = path / "model.safetensors" if path.is_dir() else path
-    part = path.with_suffix(".part")
-    save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, part, {"format": "pt"})
-    part.replace(path)
+    with whole_file(path) as part:
+        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, part, {"format": "pt"})

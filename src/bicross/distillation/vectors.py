@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from bicross.caches import VectorCache
-from bicross.distillation.whole_file import whole_file
 from bicross.encoding.prompts import Role
 from bicross.evaluation.counted import CountedEncoder, query_fingerprint
 from bicross.progress import progress
 from bicross.types import Encoder, Floats
+from bicross.whole_file import whole_file
 
 _BLOCK = 4096
 

@@ -24,6 +24,7 @@ import numpy as np
 from bicross.errors import ConfigurationError, InputError
 from bicross.evaluation.datasets import Dataset
 from bicross.evaluation.quantifier_swaps import Swap, swaps
+from bicross.whole_file import whole_file
 
 OTHERS = (1, 10, 50, 99)
 PLACES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -187,8 +188,5 @@ def _row(identity: str, kind: str, texts: tuple[str, ...], group: str) -> Row:
 def write_rows(rows: Iterable[Mapping[str, str]], path: str | os.PathLike[str]) -> None:
     """Write contrast rows as jsonl. They hold the passages' text, and are as public as those are."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8") as file:
+    with whole_file(path) as part, part.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    part.replace(path)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bicross.errors import InputError, ReadError
 from bicross.evaluation.files import unreadable
+from bicross.whole_file import whole_file
 
 Run = Mapping[str, Mapping[str, float]]
 """Scores by query id and document id; the documents of a query are best first."""
@@ -74,10 +75,8 @@ def write_run(path: str | Path, run: Run, tag: str = "bicross") -> Path:
                 if not item or any(character.isspace() for character in item):
                     raise InputError(f"A TREC run's ids are free of whitespace and not empty, got {item!r}. Rename it.")
             lines.append(f"{query_id} Q0 {document_id} {rank} {score!r} {tag}\n")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text("".join(lines), encoding="utf-8")
-    part.replace(path)
+    with whole_file(path) as part:
+        part.write_text("".join(lines), encoding="utf-8")
     return path
 
 

@@ -20,6 +20,7 @@ import httpx
 
 from bicross.errors import AnswerError, AuthenticationError, ClosedError, ConfigurationError, RemoteError
 from bicross.lifecycle import Closing
+from bicross.loopback import is_loopback
 from bicross.remote.address import Calls
 from bicross.remote.keys import Key
 from bicross.retry import Verdict, retrying
@@ -164,8 +165,7 @@ class Connection(Closing):
     def _check_encrypted(self) -> None:
         parts = urlsplit(self.base_url)
         host = parts.hostname or ""
-        here = host in ("localhost", "::1") or host.startswith("127.")
-        if parts.scheme == "http" and not here and not self.calls.allow_http:
+        if parts.scheme == "http" and not is_loopback(host) and not self.calls.allow_http:
             raise ConfigurationError(
                 f"A key goes to another machine by https alone, got {self.base_url!r}. Use https, or allow_http=True "
                 "in a network that you trust."

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from typing import Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from bicross.errors import ConfigurationError
+from bicross.loopback import is_loopback
 from bicross.remote.address import is_address, shown
 
 KEY_VARIABLE = "BICROSS_REMOTE_KEY"
@@ -37,13 +37,8 @@ def check_recorded(name: str) -> None:
         return
     host = urlsplit(name).hostname or ""
     named = os.environ.get(HOSTS_VARIABLE, "").replace(",", " ").split()
-    if host == "localhost" or host in VARIABLES or host in named:
+    if is_loopback(host) or host in VARIABLES or host in named:
         return
-    try:
-        if ipaddress.ip_address(host).is_loopback:
-            return
-    except ValueError:
-        pass
     raise ConfigurationError(
         f"A collection may only name a host that is known here; this one was filled through {shown(name)!r}, which "
         f"would get your queries and its key. If that is right, set {HOSTS_VARIABLE}={host}."

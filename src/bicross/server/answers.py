@@ -16,9 +16,9 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from bicross.errors import ConfigurationError
+from bicross.loopback import is_loopback
 from bicross.server.failures import Refusal
 from bicross.server.search_bodies import AnswerBody
-from bicross.server.settings import is_loopback
 from bicross.server.setups import Setup, chosen
 from bicross.server.work import Work
 from bicross.types import Passage

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from bicross.errors import ConfigurationError
+from bicross.loopback import is_loopback
 
 TOKEN_VARIABLE = "BICROSS_TOKEN"  # noqa: S105  # the variable's name
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
@@ -47,18 +47,6 @@ class Limits:
             raise ConfigurationError(
                 f"queue_bytes must hold a body of body_bytes, got {self.queue_bytes!r} and {self.body_bytes!r}."
             )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address is reached from this machine alone.
-
-    >>> is_loopback("127.0.0.1"), is_loopback("0.0.0.0"), is_loopback("::1")
-    (True, False, True)
-    """
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def check_hosts(hosts: Sequence[str]) -> list[str]:

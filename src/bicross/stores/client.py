@@ -28,6 +28,7 @@ from bicross.stores.layouts import NATIVE, Layout
 from bicross.stores.paths import Path
 from bicross.stores.schema import SPARSE, Header
 from bicross.stores.transport import (
+    Noteless,
     Point,
     Row,
     Search,
@@ -43,7 +44,7 @@ T = TypeVar("T")
 _DISTANCES = {"cosine": models.Distance.COSINE, "dot": models.Distance.DOT}
 
 
-class ClientTransport:
+class ClientTransport(Noteless):
     """One collection of a server, or of a client that the caller made."""
 
     def __init__(self, connection: Connection, keys: Keys) -> None:
@@ -292,15 +293,6 @@ class ClientTransport:
         found = None if node is None else translate(layout.located(node), dialect, layout.point_id)
         filter: models.Filter | None = unless_sparse(found, self._slot(), dialect) if without_sparse else found
         return filter
-
-    def writes(self) -> None:
-        return None
-
-    def noted(self, name: str) -> str | None:  # noqa: ARG002
-        return None
-
-    def note(self, name: str, value: str, writes: int) -> None:
-        pass
 
     def optimize(self) -> bool:
         return False

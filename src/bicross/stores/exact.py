@@ -16,7 +16,7 @@ from bicross.stores.conditions import Node, matches
 from bicross.stores.layouts import NATIVE, Layout
 from bicross.stores.schema import Header
 from bicross.stores.store import Store
-from bicross.stores.transport import Point, Row, Search, Transport
+from bicross.stores.transport import Noteless, Point, Row, Search, Transport
 from bicross.types import Floats, SparseVector
 
 _SCORED_AT_ONCE = 8192
@@ -39,7 +39,7 @@ class ExactStore(Store):
         return f"ExactStore(collection={self._collection!r})"
 
 
-class MemoryTransport:
+class MemoryTransport(Noteless):
     """One collection in Python objects."""
 
     place = "memory"
@@ -164,15 +164,6 @@ class MemoryTransport:
 
     def query_groups(self, *_: Any) -> None:
         return None
-
-    def writes(self) -> None:
-        return None
-
-    def noted(self, name: str) -> str | None:  # noqa: ARG002
-        return None
-
-    def note(self, name: str, value: str, writes: int) -> None:
-        pass
 
     def optimize(self) -> bool:
         return False

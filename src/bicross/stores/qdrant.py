@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from bicross.errors import ConfigurationError
+from bicross.loopback import is_loopback
 from bicross.stores.detection import Keys
 from bicross.stores.inputs import check_collection
 from bicross.stores.store import Store
@@ -110,7 +110,7 @@ def _server(url: str, collection: str, api_key: str | None, timeout: float, keys
         raise ConfigurationError(
             f"url is an address like 'http://localhost:6333'; got {shown!r}. For a folder, use path."
         )
-    if api_key is not None and parts.scheme == "http" and not _is_this_machine(parts.hostname):
+    if api_key is not None and parts.scheme == "http" and not is_loopback(parts.hostname):
         raise ConfigurationError(
             f"An api_key isn't sent over plain http to another machine; got {_public(url)!r}. Use https, or make a "
             "QdrantClient yourself and pass it as client=."
@@ -127,13 +127,6 @@ def _given(client: Any, collection: str, timeout: float, keys: Keys) -> Transpor
 
     place = _public(address_of(client))
     return ClientTransport(Connection(lambda: client, collection, place=place, owned=False, timeout=timeout), keys)
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _public(url: str) -> str:

@@ -47,6 +47,21 @@ class Search(NamedTuple):
     ef: int = 0
 
 
+class Noteless:
+    """The notes of a transport whose collection others can write to, too: there are none."""
+
+    def writes(self) -> None:
+        """Nobody knows."""
+        return
+
+    def noted(self, name: str) -> None:
+        """Nothing is."""
+        del name
+
+    def note(self, name: str, value: str, writes: int) -> None:
+        """Forgotten."""
+
+
 class Transport(Protocol):
     """One collection of one engine. Everything it is given has been validated; all methods are thread-safe.
 
