@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cached_encoder import CachedEncoder
 from common import data_folder, machine, write_report
 
 from bicross import BiEncoder, CrossEncoder, Hit, Passage, QdrantStore, TwoStageRetriever
@@ -41,30 +42,6 @@ TOP_K = 10
 CANDIDATES = 100
 MEASURES = parse_measures(["nDCG@10", "R@1", "R@10"])
 Span = tuple[int, int]
-
-
-class CachedEncoder:
-    """The bi-encoder, whose vectors are kept."""
-
-    def __init__(self, inner: BiEncoder, cache: VectorCache) -> None:
-        self.inner, self.cache = inner, cache
-        self.name, self.dimension, self.similarity_name = inner.name, inner.dimension, inner.similarity_name
-        self.document_fingerprint = inner.document_fingerprint
-
-    def encode_query(self, texts: str | Sequence[str], /) -> Floats:
-        """See `Encoder`."""
-        return self._kept(self.inner.query_fingerprint, texts, self.inner.encode_query)
-
-    def encode_document(self, texts: str | Sequence[str], /) -> Floats:
-        """See `Encoder`."""
-        return self._kept(self.document_fingerprint, texts, self.inner.encode_document)
-
-    def _kept(self, fingerprint: str, texts: str | Sequence[str], encode: Callable[..., Floats]) -> Floats:
-        one = isinstance(texts, str)
-        rows = self.cache.encode(
-            fingerprint, [texts] if one else list(texts), lambda part: encode(part, show_progress=False)
-        )
-        return rows[0] if one else rows
 
 
 class CachedScorer:

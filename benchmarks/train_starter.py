@@ -12,8 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from common import data_folder
@@ -30,12 +30,25 @@ from bicross.whole_file import whole_file
 logger = logging.getLogger(__name__)
 
 SEED = 7
-QUERIES = {"squad": 2000, "medquad": 2000, "tldr": 4500}
-"""Queries drawn from each train split; `HELD_OUT` of them are trained on by nobody."""
-HALVES = {"squad": 400, "medquad": 400}
-"""Queries made of the documents that the drawn queries are answered by: long ones, and statements."""
-DOCUMENTATION = 500
-"""Queries made of titles of documentation, and as many of its halves."""
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """How much of each kind of material is drawn.
+
+    Attributes:
+        queries: Queries drawn from each train split.
+        halves: Queries made of the documents that those are answered by: long ones, and statements.
+        documentation: Queries made of titles of documentation, and as many of its halves.
+    """
+
+    queries: Mapping[str, int]
+    halves: Mapping[str, int]
+    documentation: int
+
+
+AMOUNTS = Amounts({"squad": 2000, "medquad": 2000, "tldr": 4500}, {"squad": 400, "medquad": 400}, 500)
+"""Of these, `HELD_OUT` of each set are trained on by nobody."""
 NEAR = 1200
 """Passages whose neighbours the bi-encoder's similarity is learnt on."""
 NEGATIONS = 1500
@@ -43,18 +56,22 @@ HELD_OUT = 45
 SETTINGS = TrainingSettings(batch_size=16, learning_rate=6e-5, warmup=0.1, max_length=160, save_steps=40, seed=SEED)
 
 
-def labelled_sets(data: Path, docs: list[Passage]) -> list[Labels]:
+def labelled_sets(data: Path, docs: list[Passage], amounts: Amounts, *, seed: int) -> list[Labels]:
     """The sets that are trained on."""
     sets = []
-    for name, count in QUERIES.items():
+    for name, count in amounts.queries.items():
         everything = read_labels(data / name, split="train", name=name)
         if name == "medquad":
             everything, dropped = without_overlap(everything, _texts(data / "mediqa2019-qa"))
             logger.info("medquad: %d documents share 200 characters with mediqa2019-qa and are left out", dropped)
-        sets.append(everything.sample(count, seed=SEED))
-        if name in HALVES:
-            sets.append(extract_halves(everything, HALVES[name], seed=SEED))
-    return [*sets, titled(docs, DOCUMENTATION, seed=SEED), extract_halves(as_labels(docs), DOCUMENTATION, seed=SEED)]
+        sets.append(everything.sample(count, seed=seed))
+        if name in amounts.halves:
+            sets.append(extract_halves(everything, amounts.halves[name], seed=seed))
+    return [
+        *sets,
+        titled(docs, amounts.documentation, seed=seed),
+        extract_halves(as_labels(docs), amounts.documentation, seed=seed),
+    ]
 
 
 def _texts(folder: Path) -> Iterator[str]:
@@ -97,7 +114,7 @@ def train(
     """
     run_folder = run_folder or out.with_name(f"{out.name}.run")
     docs = kept_documentation(encoder, run_folder / "documentation.jsonl")
-    sets = labelled_sets(data, docs)
+    sets = labelled_sets(data, docs, AMOUNTS, seed=SEED)
     return train_reranker(
         sets,
         out=out,

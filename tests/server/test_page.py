@@ -112,10 +112,10 @@ def test_a_link_on_another_site_may_be_followed_and_a_form_may_not(client) -> No
     assert client.post("/api/search", json={"query": "bird"}, headers=headers).status_code == 403
 
 
-def test_the_page_needs_no_token_and_its_api_does() -> None:
+def test_the_page_and_the_description_need_no_token_and_the_api_does() -> None:
     with serving(filled(), token=TOKEN) as client:
-        assert all(client.get(path).status_code == 200 for path in PATHS)
-        for path in ("/api/info", "/api/index", "/openapi.json"):
+        assert all(client.get(path).status_code == 200 for path in (*PATHS, "/openapi.json"))
+        for path in ("/api/info", "/api/index"):
             assert client.get(path).status_code == 401
         assert client.post("/api/search", json={"query": "bird"}).status_code == 401
         allowed = {"authorization": f"Bearer {TOKEN}"}

@@ -66,6 +66,10 @@ def serve(
 
     if bi == "none" and cross == "none":
         raise ConfigurationError("serve needs a model, got --bi none and --cross none.")
+    if bi == "none" and (prompt := query_prompt or document_prompt):
+        raise ConfigurationError(
+            f"--query-prompt and --document-prompt are for a bi-encoder, got {prompt!r:.60} with --bi none."
+        )
     token = read_token(host)
     check_free(host, port)
     names: dict[Kind, str | None] = {"embedding": bi_name, "rerank": cross_name}

@@ -39,7 +39,7 @@ def create_search_app(
         jobs: Indexes what is sent; closed with the app. None: one is made.
         chat: Writes answers from passages; None: none are written.
         limits: What is taken from clients at most; None: as for models alone, and files of 20 MiB.
-        token, allowed_hosts: As in `create_app`; the page itself needs no token, and asks for it.
+        token, allowed_hosts: As in `create_app`; the page and the API's description need no token.
 
     Raises:
         ConfigurationError: No setup, or two of one name.
@@ -69,6 +69,6 @@ def create_search_app(
         token=token,
         allowed_hosts=allowed_hosts,
         routes=routes,
-        open_paths=PATHS,
+        open_paths={*PATHS, "/openapi.json"},
         on_close=[indexing.close],
     )

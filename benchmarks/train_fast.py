@@ -1,0 +1,75 @@
+"""Trains the fast cross-encoder: the recipe of `models/fast-cross-encoder`, with every setting.
+
+    python benchmarks/train_fast.py --out models/fast-cross-encoder --cache .bicross/cache
+
+Two of the starter cross-encoder's layers learn the whole one's scores, on more queries than it was trained on itself.
+Reads the train splits of squad, medquad and tldr from `--data`, `$BICROSS_DATA` or `../shared/data`, and the
+documentation of the installed packages. Run again after an interruption, it goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from dataclasses import asdict
+from pathlib import Path
+
+from cached_encoder import CachedEncoder
+from common import data_folder
+from train_starter import Amounts, kept_documentation, labelled_sets
+
+from bicross import BiEncoder, CrossEncoder
+from bicross.caches import VectorCache
+from bicross.distillation.reranker import train_reranker
+from bicross.distillation.trainer import TrainingSettings
+
+SEED = 11
+AMOUNTS = Amounts(
+    queries={"squad": 2600, "medquad": 2000, "tldr": 7000},
+    halves={"squad": 500, "medquad": 400},
+    documentation=600,
+)
+HELD_OUT = 40
+LAYERS = 2
+SETTINGS = TrainingSettings(batch_size=16, learning_rate=1e-4, warmup=0.1, max_length=160, save_steps=40, seed=SEED)
+
+
+def main() -> None:
+    """Reads the command line and trains."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=data_folder())
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--run-folder", type=Path, help="default: OUT.run")
+    parser.add_argument("--cache", type=Path, default=Path(".bicross/cache"), help="folder of the vectors")
+    parser.add_argument("--teacher-precision", default="auto", help="int8 halves the time of scoring on AVX2")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+
+    run_folder = arguments.run_folder or arguments.out.with_name(f"{arguments.out.name}.run")
+    encoder = BiEncoder.load("starter")
+    teacher = CrossEncoder.load("starter", precision=arguments.teacher_precision)
+    docs = kept_documentation(encoder, run_folder / "documentation.jsonl")
+    with VectorCache(arguments.cache) as cache:
+        report = train_reranker(
+            labelled_sets(arguments.data, docs, AMOUNTS, seed=SEED),
+            out=arguments.out,
+            base=teacher.checkpoint.encoder.folder,
+            bi_encoder=CachedEncoder(encoder, cache),
+            teacher=teacher,
+            layers=LAYERS,
+            negatives=4,
+            window=(1, 60),
+            candidates=60,
+            epochs=1,
+            held_out=HELD_OUT,
+            weight_tolerance=0.015,
+            inference_length=256,
+            settings=SETTINGS,
+            run_folder=run_folder,
+        )
+    print(json.dumps(asdict(report), indent=2, default=str))
+
+
+if __name__ == "__main__":
+    main()
