@@ -15,21 +15,17 @@ from bicross.encoding.tokenizer import check_text
 from bicross.encoding.windows import WINDOW_TOKENS
 from bicross.errors import ConfigurationError, InputError
 from bicross.first_stage import FirstStage
-from bicross.indexing import Incoming, Plan, carry_out, compare, prepare, prepare_added
 from bicross.progress import Told, announce
-from bicross.resync import digest_of, recall, remember
 from bicross.second_stage import Reranked, SecondStage, span
-from bicross.sparse_sync import warn_of_missing
 from bicross.stores import Store
 from bicross.stores.grouping import Grouping
+from bicross.syncing import Sync
 from bicross.types import Encoder, Hit, IndexReport, Observer, Passage, Scorer, SearchResult, SparseEncoder, Windows
 
 Filter = Mapping[str, Any]
 
 _ANNOUNCED = 20_000
 """Passages that aren't in the approximate index yet, above which building it takes seconds."""
-_WORTH_A_LOOK = 100
-"""A run that encoded one passage in so many has time to see whether all of them are there now."""
 
 
 class TwoStageRetriever:
@@ -134,56 +130,19 @@ class TwoStageRetriever:
             raise ConfigurationError("reweight is for first_stage='bm25' or 'hybrid'; got 'dense'. Leave it out.")
         if not isinstance(source, str) or not source:
             raise ConfigurationError(f"source must be a name, got {source!r}.")
-        unusual = recreate or reweight or force
-        digest = None if unusual else digest_of(passages, source, delete_missing=delete_missing)
-        report = self._as_before(source, digest)
-        if report is None:
-            incoming = prepare(passages, source, delete_missing=delete_missing, force=force, recreate=recreate)
-            if recreate:
-                self._drop()
-            report = self._sync(incoming, source, digest, delete_missing, show_progress, reweight)
+        report = Sync(self.first_stage).index(
+            passages,
+            source,
+            delete_missing=delete_missing,
+            force=force,
+            recreate=recreate,
+            reweight=reweight,
+            show_progress=show_progress,
+        )
         if optimize and (info := self.store.info()) is not None:
             if info.count - info.indexed_vectors_count > _ANNOUNCED:
                 announce(f"building the index over {info.count} passages; searches wait", show_progress)
             self.store.optimize()
-        return report
-
-    def _as_before(self, source: str, digest: str | None) -> IndexReport | None:
-        """The report of a sync of what was synced last, into a collection that nobody has written to since."""
-        if digest is None or not self._dense_alone():
-            return None
-        self.first_stage.bind()
-        return recall(self.store, source, digest)
-
-    def _dense_alone(self) -> bool:
-        """Whether there is a collection, and no sparse vector to look after."""
-        header = self.store.header()
-        return header is not None and header.sparse is None and self.first_stage.sparse is None
-
-    def _sync(
-        self,
-        incoming: Incoming,
-        source: str,
-        digest: str | None,
-        delete_missing: bool,
-        show_progress: bool | Told | None,
-        reweight: bool,
-    ) -> IndexReport:
-        """Compare a source with the collection, and do what differs."""
-        store = self.store
-        if incoming.passages or store.info() is not None:
-            self.first_stage.bind()
-        writes = store.writes()
-        plan = compare(store, incoming, source, delete_missing=delete_missing)
-        report = self._carry_out(incoming, plan, source, show_progress, reweight)
-        report = replace(report, skipped=incoming.blank + incoming.unread, duplicates=incoming.duplicates)
-        if digest is None or writes is None or not self._dense_alone():
-            return report
-        if report.encoded >= len(incoming.passages) / _WORTH_A_LOOK:
-            writes = store.writes() or 0
-            plan = compare(store, incoming, source, delete_missing=delete_missing)
-        if plan.is_empty():
-            remember(store, source, digest, report, len(incoming.passages), writes)
         return report
 
     def add(self, passages: Sequence[Passage], *, show_progress: bool | None = None) -> IndexReport:
@@ -201,13 +160,7 @@ class TwoStageRetriever:
             FingerprintMismatchError, DimensionMismatchError: Another model filled the collection.
             StorageFullError: The disk is nearly full. What was acknowledged is there.
         """
-        incoming = prepare_added(passages)
-        if not incoming.passages:
-            return IndexReport()
-        self.first_stage.bind()
-        plan = compare(self.store, incoming, None, delete_missing=False)
-        report = self._carry_out(incoming, plan, None, show_progress)
-        return replace(report, duplicates=incoming.duplicates)
+        return Sync(self.first_stage).add(passages, show_progress=show_progress)
 
     def add_sparse(self, *, reweight: bool = False, show_progress: bool | None = None) -> int:
         """Make the sparse vectors that stored passages lack, from their stored texts; the dense ones stay.
@@ -228,25 +181,6 @@ class TwoStageRetriever:
         if self.first_stage.sparse is None:
             raise ConfigurationError("add_sparse is for first_stage='bm25' or 'hybrid'; got 'dense'.")
         return self.first_stage.sparse.complete(reweight=reweight, show_progress=show_progress)
-
-    def _carry_out(
-        self,
-        incoming: Incoming,
-        plan: Plan,
-        source: str | None,
-        show_progress: bool | Told | None,
-        reweight: bool = False,
-    ) -> IndexReport:
-        """Do what differs: on the dense side, and on the sparse one where the first stage has it."""
-        sparse = self.first_stage.sparse
-        if sparse is None:
-            report = carry_out(self.store, self.bi_encoder, plan, source, show_progress)
-            warn_of_missing(self.store.header(), report.encoded, self.store.collection)
-            return report
-        encode = sparse.begin([passage.full_text for passage, _ in incoming.passages.values()], reweight=reweight)
-        report = carry_out(self.store, self.bi_encoder, plan, source, show_progress, encode)
-        changed = source is not None and bool(report.encoded + report.deleted)
-        return replace(report, weighted=sparse.finish(changed=changed, show_progress=show_progress))
 
     def retrieve(
         self,
@@ -422,12 +356,6 @@ class TwoStageRetriever:
         if context:
             hits = [self._with_context(hit, context) for hit in hits]
         return SearchResult(tuple(hits), reranked.scored, milliseconds, unscored, reranked.truncated)
-
-    def _drop(self) -> None:
-        """Remove the collection, once there is a model that can fill it again."""
-        self.first_stage.checked_dimension()
-        self.bi_encoder.encode_document("does it work?")
-        self.store.drop()
 
     def verify(self) -> None:
         """Refuse to search what another model filled; looked at again whenever the collection is another one.
