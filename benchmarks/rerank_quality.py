@@ -58,7 +58,8 @@ def scored(
     folder = arguments.data / name
     documents, _ = read_texts(folder / "corpus.jsonl", titles=True)
     queries, judgments = sampled_queries(folder, split, count)
-    key = hashlib.sha256(f"{cross.fingerprint}|{bi.document_fingerprint}".encode()).hexdigest()[:12]
+    read = f"{cross.fingerprint}|{bi.document_fingerprint}" + ("|windows" if arguments.windows else "")
+    key = hashlib.sha256(read.encode()).hexdigest()[:12]
     path = arguments.scratch / f"{name}.{split}.{len(queries)}.{CANDIDATES}.{SEED}.{key}.npz"
     if not path.exists():
         ids = list(documents)
@@ -70,7 +71,13 @@ def scored(
             rows.append([i for i, p in enumerate(row.tolist()) if not (own and ids[p] == query_id)][:CANDIDATES])
         keep = np.array(rows)
         found, first = np.take_along_axis(found, keep, axis=1), np.take_along_axis(first, keep, axis=1)
-        pairs = [(q, documents[ids[p]]) for q, row in zip(queries.values(), found, strict=True) for p in row.tolist()]
+        pairs = []
+        for query, row in zip(queries.values(), found, strict=True):
+            texts = [documents[ids[p]] for p in row.tolist()]
+            if arguments.windows:
+                spans = cross.windows_of(query, texts)
+                texts = [text[start:end] for text, (start, end) in zip(texts, spans, strict=True)]
+            pairs += [(query, text) for text in texts]
         second = np.asarray(cross.predict(pairs)).reshape(first.shape)
         np.savez(path, found=found, first=first, cross=second)
     with np.load(path) as kept:
@@ -125,16 +132,25 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", required=True, help="name:split:queries")
     parser.add_argument("--scratch", type=Path, default=here / ".bicross" / "rerank_quality")
     parser.add_argument("--precision", default="auto")
+    parser.add_argument("--cross-precision", help="default: as --precision")
+    parser.add_argument("--windows", action="store_true", help='read the best window of each text (windows="best")')
     parser.add_argument("--out", type=Path, default=here / "benchmarks" / "results" / "rerank_quality.json")
     arguments = parser.parse_args()
     arguments.scratch.mkdir(parents=True, exist_ok=True)
     bi = BiEncoder.load(arguments.bi, precision=arguments.precision)
-    cross = CrossEncoder.load(arguments.model, precision=arguments.precision)
+    cross_precision = arguments.cross_precision or arguments.precision
+    cross = CrossEncoder.load(arguments.model, precision=cross_precision)
     report: dict[str, Any] = {
         "date": date.today().isoformat(),
         "machine": machine("torch", "transformers"),
         "precision": arguments.precision,
-        "settings": {"candidates": CANDIDATES, "seed": SEED, "stage1_weight": cross.stage1_weight},
+        "settings": {
+            "candidates": CANDIDATES,
+            "seed": SEED,
+            "stage1_weight": cross.stage1_weight,
+            "cross_precision": cross_precision,
+            "windows": arguments.windows,
+        },
         "models": {"bi_encoder": bi.document_fingerprint, "cross_encoder": cross.fingerprint},
         "sets": {},
     }

@@ -38,8 +38,10 @@ class Framing(NamedTuple):
             counts.add((ids for ids, _, _ in rows), self.tokenizer)
             return rows
         # A query, or a text, of many pairs is tokenised once.
-        queries = _unique_ids(self.tokenizer, [prompt + query for query, _ in pairs])
-        texts = _unique_ids(self.tokenizer, [text for _, text in pairs])
+        asked = list(dict.fromkeys(prompt + query for query, _ in pairs))
+        read = list(dict.fromkeys(text for _, text in pairs))
+        queries = dict(zip(asked, self.tokenizer.ids(asked), strict=True))
+        texts = dict(zip(read, self.tokenizer.known_ids(read), strict=True))
         ids = [(queries[prompt + query], texts[text]) for query, text in pairs]
         counts.add((part for pair in ids for part in pair), self.tokenizer)
         return [self.tokenizer.frame_pair(first, second) for first, second in ids]
@@ -74,8 +76,3 @@ class Framing(NamedTuple):
         if self.template is not None:
             return frame_length(self.tokenizer, self.template, prompt)
         return len(self.tokenizer.pair)
-
-
-def _unique_ids(tokenizer: TextTokenizer, texts: Sequence[str]) -> dict[str, Ids]:
-    unique = list(dict.fromkeys(texts))
-    return dict(zip(unique, tokenizer.ids(unique), strict=True))

@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from bicross.encoding.kept_tokens import KeptTokens
 from bicross.errors import CheckpointError, InputError, InputTypeError
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 Ids = npt.NDArray[np.int32]
 PairRow = tuple[Ids, Ids, bool]
 """A framed pair: its token ids, their segment ids, and whether any were cut. **Shape:** (tokens,) each."""
+Spans = npt.NDArray[np.int32]
+"""Where each token stands in its text. **Shape:** (tokens, 2). **Unit:** characters."""
 UNLIMITED = 1_000_000
 
 
@@ -110,6 +114,8 @@ class TextTokenizer:
         self.type_ids = type_ids
         self._cut_left = cut_left
         self._last_prompt = ("", 0)
+        self._known_ids: KeptTokens[Ids] = KeptTokens(partial(_ids, backend), len)
+        self._known_spans: KeptTokens[tuple[Ids, Spans]] = KeptTokens(partial(_spans, backend), lambda row: len(row[0]))
         self.unknown_id = self._find_unknown()
         self.single = self._probe_single() if special else Frame((), (), (), (0, 0, 0, 0, 0))
         self.pair = self._probe_pair() if special else Frame((), (), (), (0, 0, 0, 0, 0))
@@ -131,8 +137,15 @@ class TextTokenizer:
 
     def ids(self, texts: Sequence[str]) -> list[Ids]:
         """Token ids of each text, uncut and without special tokens."""
-        encodings = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [np.asarray(encoding.ids, dtype=np.int32) for encoding in encodings]
+        return _ids(self._backend, texts)
+
+    def known_ids(self, texts: Sequence[str]) -> list[Ids]:
+        """The same of texts that may come again, remembered."""
+        return self._known_ids.of(texts)
+
+    def known_spans(self, texts: Sequence[str]) -> list[tuple[Ids, Spans]]:
+        """Token ids and character spans of texts that may come again, remembered."""
+        return self._known_spans.of(texts)
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, special tokens left out."""
@@ -222,6 +235,19 @@ class TextTokenizer:
                 types[-1] if end2 < len(types) else inner[1],
             ),
         )
+
+
+def _ids(backend: Tokenizer, texts: Sequence[str]) -> list[Ids]:
+    encodings = backend.encode_batch_fast(list(texts), add_special_tokens=False)
+    return [np.asarray(encoding.ids, dtype=np.int32) for encoding in encodings]
+
+
+def _spans(backend: Tokenizer, texts: Sequence[str]) -> list[tuple[Ids, Spans]]:
+    encodings = backend.encode_batch(list(texts), add_special_tokens=False)
+    return [
+        (np.asarray(one.ids, dtype=np.int32), np.asarray(one.offsets, dtype=np.int32).reshape(-1, 2))
+        for one in encodings
+    ]
 
 
 def _find(ids: Sequence[int], part: Sequence[int]) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bicross.arguments import check_count
-from bicross.encoding.tokenizer import Ids, TextTokenizer
+from bicross.encoding.tokenizer import Ids, Spans, TextTokenizer
 from bicross.errors import ConfigurationError
 
 WINDOW_TOKENS = 64
@@ -93,7 +93,7 @@ def best_windows(tokenizer: TextTokenizer, query: str, texts: Sequence[str], siz
     Returns:
         **Unit:** characters. A span begins and ends at a word's edge.
     """
-    encoded = tokenizer.offsets_of(texts)
+    encoded = tokenizer.known_spans(texts)
     spans = overlap_spans(tokenizer.ids([query])[0], [ids for ids, _ in encoded], size)
     return [
         _characters(offsets, start, end, len(text))
@@ -101,13 +101,13 @@ def best_windows(tokenizer: TextTokenizer, query: str, texts: Sequence[str], siz
     ]
 
 
-def _characters(offsets: Sequence[tuple[int, int]], start: int, end: int, length: int) -> tuple[int, int]:
+def _characters(offsets: Spans, start: int, end: int, length: int) -> tuple[int, int]:
     if end - start == len(offsets):
         return 0, length
     # Out to the edges of the words that it cuts, where the script has such edges.
     for _ in range(_LONGEST_WORD):
-        if start > 0 and offsets[start][0] == offsets[start - 1][1]:
+        if start > 0 and offsets[start, 0] == offsets[start - 1, 1]:
             start -= 1
-        if end < len(offsets) and offsets[end][0] == offsets[end - 1][1]:
+        if end < len(offsets) and offsets[end, 0] == offsets[end - 1, 1]:
             end += 1
-    return offsets[start][0], offsets[end - 1][1]
+    return int(offsets[start, 0]), int(offsets[end - 1, 1])
