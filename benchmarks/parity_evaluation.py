@@ -4,8 +4,8 @@
 
 Ours: `evaluate` over `Stages`. Theirs: the files read by themselves, `SentenceTransformer.encode` in float32, dot
 products in float64, and ir-measures over the scores. Both must agree to 1e-4, and with the baselines, where there is
-one, to 1e-3. Vectors are kept in the cache: a run that was killed goes on where it stopped. Without `--sets`: every set
-of the baselines.
+one, to 1e-3. Vectors are kept in the cache, and a set that is in the report already is left out: a run that was killed
+goes on where it stopped. Without `--sets`: every set of the baselines.
 """
 
 from __future__ import annotations
@@ -107,6 +107,9 @@ def main() -> int:
 
         model = SentenceTransformer(str(found.folder), device="cpu")
     rows: list[dict[str, Any]] = []
+    if arguments.out is not None and arguments.out.exists():
+        rows = json.loads(arguments.out.read_text(encoding="utf-8"))["rows"]
+    done = {row["set"] for row in rows}
     with (
         Stages(BiEncoder.load(arguments.model, device="cpu"), cache_dir=arguments.cache) as stages,
         VectorCache(arguments.cache) as cache,
@@ -114,16 +117,19 @@ def main() -> int:
         for item in arguments.sets or baselines:
             name, _, split = item.partition(":")
             folder, split = arguments.data / name, split or "test"
+            if f"{name}:{split}" in done:
+                continue
             own = folder.name in EXCLUDE_SELF
             ours = evaluate(stages, folder, split=split, measures=MEASURES, exclude_self=own).final.means
             other = theirs(model, found.name, cache, folder, split) if model is not None else None
             to_theirs, close = compare(ours, other, TO_THEIRS)
             to_baseline, near = compare(ours, baselines.get(f"{name}:{split}"), TO_BASELINE)
             row = {"set": f"{name}:{split}", "ours": ours, "sentence_transformers": other}
-            rows.append(row | {"to_theirs": to_theirs, "to_baseline": to_baseline, "passed": close and near})
-            print(json.dumps(rows[-1]), flush=True)
+            row |= {"to_theirs": to_theirs, "to_baseline": to_baseline, "passed": close and near}
             versions = machine("sentence-transformers", "torch", "transformers", "ir-measures")
-            write_report({"date": date.today().isoformat(), "machine": versions, "rows": rows}, arguments.out)
+            rows.append(row | {"date": date.today().isoformat(), "machine": versions})
+            print(json.dumps(row), flush=True)
+            write_report({"rows": rows}, arguments.out)
     return 0 if all(row["passed"] for row in rows) else 1
 
 

@@ -32,7 +32,7 @@ AMOUNTS = Amounts(
 )
 HELD_OUT = 40
 LAYERS = 2
-SETTINGS = TrainingSettings(batch_size=16, learning_rate=1e-4, warmup=0.1, max_length=160, save_steps=40, seed=SEED)
+SETTINGS = TrainingSettings(batch_size=16, learning_rate=3e-4, warmup=0.1, max_length=160, save_steps=40, seed=SEED)
 
 
 def main() -> None:
