@@ -82,13 +82,23 @@ def depths(data: Dataset, student: BiEncoder, teacher: CrossEncoder, own: bool, 
     return {"ndcg": curve, "kept": curve[str(CANDIDATES)] / max(curve.values())}
 
 
-def top10(data: Dataset, models: tuple[BiEncoder, CrossEncoder, BiEncoder], queries: int, scratch: Path) -> dict:
+def top10(
+    data: Dataset, models: tuple[BiEncoder, CrossEncoder, BiEncoder], queries: int, weight: float, scratch: Path
+) -> dict:
     """Where the teacher's top 10 of all documents are in the orders of base and student."""
     base, teacher, student = models
     found = {}
     for name, model in (("base", base), ("student", student)):
         report = gap_report(
-            model, teacher, data, queries=queries, exhaustive=True, timing=False, cache_dir=scratch, seed=SEED
+            model,
+            teacher,
+            data,
+            queries=queries,
+            exhaustive=True,
+            stage1_weight=weight,
+            timing=False,
+            cache_dir=scratch,
+            seed=SEED,
         )
         points = [point for point in report.recall if point.k in (10, 50, 100, 200)]
         found[name] = {str(p.k): {"cross_encoder": p.cross_encoder, "final": p.final} for p in points}
@@ -190,7 +200,7 @@ def main() -> None:
                 write_report(report, arguments.out)
         if arguments.exhaustive and report.get("exhaustive", {}).get("queries") != arguments.exhaustive:
             tldr = load_dataset(arguments.data / "tldr", "test")
-            found = top10(tldr, models, arguments.exhaustive, arguments.scratch)
+            found = top10(tldr, models, arguments.exhaustive, weight, arguments.scratch)
             report["exhaustive"] = {"data": "tldr", "queries": arguments.exhaustive, "teacher_top10_in": found}
     report["summary"] = summary(report["sets"])
     write_report(report, arguments.out)

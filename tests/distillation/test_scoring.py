@@ -16,8 +16,9 @@ from bicross.distillation.labels import Labels
 from bicross.distillation.lists import CandidateLists, ScoredList
 from bicross.distillation.mining import MiningSettings, mine_candidates
 from bicross.distillation.scoring import score_candidates, teacher_fingerprint, weighted_teacher
-from bicross.errors import ConfigurationError, InputError, StorageFullError
+from bicross.errors import ConfigurationError, FingerprintMismatchError, InputError, StorageFullError
 from bicross.ranking import weighted_sum
+from bicross.witness import WITNESS_PAIRS
 from judge import Judge
 
 
@@ -75,6 +76,31 @@ def test_a_teacher_that_scores_all_alike_is_refused(lists: CandidateLists) -> No
     # Apart between queries, but not within one, is no order either.
     with pytest.raises(InputError, match="nothing to distil"):
         score_candidates(lists, Judge(lambda query, _text: float(len(query))))
+
+
+class Named:
+    """A hosted teacher, known by its name alone."""
+
+    fingerprint = "https://h.example#m"
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def witness(self):
+        return np.linspace(0.1, 0.9, len(WITNESS_PAIRS), dtype=np.float32) * self.factor
+
+    def predict(self, pairs):
+        return np.array([overlap(*pair) for pair in pairs], dtype=np.float32) * self.factor
+
+    def rank(self, query, texts):
+        raise NotImplementedError
+
+
+def test_another_model_behind_a_hosted_teachers_name_is_noticed(lists: CandidateLists, tmp_path: Path) -> None:
+    score_candidates(lists, Named(1.0), cache_dir=tmp_path)
+    score_candidates(lists, Named(1.0), cache_dir=tmp_path)
+    with pytest.raises(FingerprintMismatchError):
+        score_candidates(lists, Named(-1.0), cache_dir=tmp_path)
 
 
 def test_weights_and_models_are_checked(lists: CandidateLists, encoder) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bicross.caches import ScoreCache
+from bicross.caches import ScoreCache, check_kept_scores
 from bicross.cross_encoder import raw_fingerprint
 from bicross.distillation.candidates import Candidates, sample_negatives
 from bicross.distillation.labels import Labels
@@ -68,6 +68,7 @@ def score_groups(
     pairs = [(group.query, text) for groups in epochs for group in groups for text in group.texts]
     scorer = CountedScorer(teacher)
     with ScoreCache(folder) as cache:
+        check_kept_scores(cache, teacher)
         scores = iter(cache.score(raw_fingerprint(teacher), pairs, scorer, show_progress=show_progress).tolist())
     scorer.warn()
     return [[replace(group, labels=tuple(next(scores) for _ in group.texts)) for group in groups] for groups in epochs]

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bicross.arrays import unit_rows
-from bicross.caches import ScoreCache, VectorCache, check_kept
+from bicross.caches import ScoreCache, VectorCache, check_kept, check_kept_scores
 from bicross.cross_encoder import raw_fingerprint
 from bicross.distillation.lists import CandidateLists
 from bicross.errors import ConfigurationError, InputError
@@ -57,6 +57,7 @@ def score_candidates(
     Raises:
         ConfigurationError: Weights that don't fit the teacher.
         InputError: The teacher returned NaN, or gives all candidates of every query one score.
+        FingerprintMismatchError: The model behind a hosted teacher's name isn't the one that filled the cache.
         StorageFullError: The disk is full; what was scored before is kept.
     """
     models, shares = _parts(teacher, weights)
@@ -130,6 +131,7 @@ def _scores(model: Scorer | Encoder, lists: CandidateLists, folder: Path, batch:
         return _similarities(model, lists, folder, batch, show)
     scorer = CountedScorer(model)
     with ScoreCache(folder) as cache:
+        check_kept_scores(cache, model)
         scores = cache.score(raw_fingerprint(model), list(lists.iter_pairs()), scorer, batch, show_progress=show)
     scorer.warn()
     return scores
