@@ -9,12 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bicross.caches import ScoreCache, check_kept_scores
-from bicross.cross_encoder import raw_fingerprint
 from bicross.distillation.candidates import Candidates, sample_negatives
 from bicross.distillation.labels import Labels
+from bicross.distillation.scoring import scored_pairs
 from bicross.distillation.trainer import Group
-from bicross.evaluation.counted import CountedScorer
 from bicross.types import Scorer
 
 
@@ -66,9 +64,5 @@ def score_groups(
         Groups whose labels are raw logits.
     """
     pairs = [(group.query, text) for groups in epochs for group in groups for text in group.texts]
-    scorer = CountedScorer(teacher)
-    with ScoreCache(folder) as cache:
-        check_kept_scores(cache, teacher)
-        scores = iter(cache.score(raw_fingerprint(teacher), pairs, scorer, show_progress=show_progress).tolist())
-    scorer.warn()
+    scores = iter(scored_pairs(teacher, pairs, folder, show_progress=show_progress).tolist())
     return [[replace(group, labels=tuple(next(scores) for _ in group.texts)) for group in groups] for groups in epochs]

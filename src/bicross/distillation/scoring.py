@@ -129,11 +129,28 @@ def _scores(model: Scorer | Encoder, lists: CandidateLists, folder: Path, batch:
     """One model's scores of all pairs. **Shape:** (pairs,)."""
     if not isinstance(model, Scorer):
         return _similarities(model, lists, folder, batch, show)
-    scorer = CountedScorer(model)
+    return scored_pairs(model, list(lists.iter_pairs()), folder, batch_size=batch, show_progress=show)
+
+
+def scored_pairs(
+    scorer: Scorer,
+    pairs: Sequence[tuple[str, str]],
+    folder: Path,
+    *,
+    batch_size: int = BATCH,
+    show_progress: bool | None = None,
+) -> Floats:
+    """A scorer's raw scores, from the score cache of a folder where it knows them. **Shape:** (len(pairs),).
+
+    Raises:
+        FingerprintMismatchError: The model behind a hosted scorer's name isn't the one that filled the cache.
+        InputError: The scorer returned NaN.
+    """
+    counted = CountedScorer(scorer)
     with ScoreCache(folder) as cache:
-        check_kept_scores(cache, model)
-        scores = cache.score(raw_fingerprint(model), list(lists.iter_pairs()), scorer, batch, show_progress=show)
-    scorer.warn()
+        check_kept_scores(cache, scorer)
+        scores = cache.score(raw_fingerprint(scorer), pairs, counted, batch_size, show_progress=show_progress)
+    counted.warn()
     return scores
 
 

@@ -9,6 +9,8 @@ from typing import Generic, TypeVar
 
 KEPT_TOKENS = 1_000_000
 """Most tokens that are kept of one kind: some 7,000 passages, 20 MB with their texts and spans."""
+ENTRY = 16
+"""What an entry takes besides, counted in tokens: short texts would be many."""
 FEW = 1_000
 """Texts of one call that are worth keeping; those of a bulk job would only push each other out."""
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bicross.encoding.kept_tokens import KeptTokens
+from bicross.encoding.kept_tokens import ENTRY, KeptTokens
 from bicross.errors import CheckpointError, InputError, InputTypeError
 
 if TYPE_CHECKING:
@@ -114,8 +114,10 @@ class TextTokenizer:
         self.type_ids = type_ids
         self._cut_left = cut_left
         self._last_prompt = ("", 0)
-        self._known_ids: KeptTokens[Ids] = KeptTokens(partial(_ids, backend), len)
-        self._known_spans: KeptTokens[tuple[Ids, Spans]] = KeptTokens(partial(_spans, backend), lambda row: len(row[0]))
+        self._known_ids: KeptTokens[Ids] = KeptTokens(partial(_ids, backend), lambda ids: ENTRY + len(ids))
+        self._known_spans: KeptTokens[tuple[Ids, Spans]] = KeptTokens(
+            partial(_spans, backend), lambda row: ENTRY + len(row[0])
+        )
         self.unknown_id = self._find_unknown()
         self.single = self._probe_single() if special else Frame((), (), (), (0, 0, 0, 0, 0))
         self.pair = self._probe_pair() if special else Frame((), (), (), (0, 0, 0, 0, 0))
