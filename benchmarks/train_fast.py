@@ -31,6 +31,8 @@ AMOUNTS = Amounts(
     documentation=600,
 )
 HELD_OUT = 40
+NEGATIVES = 4
+WINDOW = (1, 60)
 LAYERS = 2
 SETTINGS = TrainingSettings(batch_size=16, learning_rate=3e-4, warmup=0.1, max_length=160, save_steps=40, seed=SEED)
 
@@ -58,8 +60,8 @@ def main() -> None:
             bi_encoder=CachedEncoder(encoder, cache),
             teacher=teacher,
             layers=LAYERS,
-            negatives=4,
-            window=(1, 60),
+            negatives=NEGATIVES,
+            window=WINDOW,
             candidates=60,
             epochs=1,
             held_out=HELD_OUT,

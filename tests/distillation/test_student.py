@@ -185,6 +185,11 @@ def test_matryoshka_leaves_lengths_to_models_that_compare_by_dot_product() -> No
     assert found[0] == pytest.approx(found[1])
 
 
+def test_a_pass_is_as_long_as_its_device_likes_it_and_what_was_asked_for_wins() -> None:
+    assert TrainingSettings().pass_tokens("cpu") < TrainingSettings().pass_tokens("cuda")
+    assert {TrainingSettings(chunk_tokens=40).pass_tokens(device) for device in ("cpu", "cuda")} == {40}
+
+
 def test_a_finished_run_trains_no_more(student, tmp_path, monkeypatch) -> None:
     lists = known_order()
     first = train_bi_encoder(lists, student, out=tmp_path / "a", settings=QUERY, run_folder=tmp_path / "run")

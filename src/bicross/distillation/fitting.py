@@ -35,7 +35,8 @@ class TrainingSettings:
         weight_decay: Of AdamW.
         dropout: Of hidden states and attention. In a single epoch nothing is seen twice, and 0 trains a third faster.
         max_length: Tokens of a pair; the longer of the two texts is cut first.
-        chunk_tokens: Padded tokens of one forward pass: a step's pairs are sorted by length and passed in chunks.
+        chunk_tokens: Padded tokens of one forward pass: a step's texts are sorted by length and passed in chunks. None:
+            512 on a CPU, where longer passes compute padding and are no faster, else 16,384.
         save_steps: Steps between two checkpoints; one is written after every epoch in any case.
         seed: Of the held-out split, the new layer's weights, the order, the negatives and the dropout.
         bf16: None takes bfloat16 where the hardware has it.
@@ -48,11 +49,15 @@ class TrainingSettings:
     weight_decay: float = 0.01
     dropout: float = 0.0
     max_length: int = 160
-    chunk_tokens: int = 6144
+    chunk_tokens: int | None = None
     save_steps: int = 100
     seed: int = 0
     bf16: bool | None = None
     show_progress: bool = True
+
+    def pass_tokens(self, device: str) -> int:
+        """``chunk_tokens``, settled for a kind of device such as "cpu"."""
+        return self.chunk_tokens or (512 if device == "cpu" else 16_384)
 
 
 def fit(

@@ -89,7 +89,7 @@ class Session:
             tokenizers,
             {role: min(longest, tokenizer.max_length) for role, tokenizer in tokenizers.items()},
             {role: role_prompt(self.checkpoint.prompts, role) for role in self.limits},
-            settings.trainer.chunk_tokens,
+            settings.trainer.pass_tokens(arguments.device.type),
             base,
             targets,
         )

@@ -88,12 +88,13 @@ def train_groups(
     """
     tokenizer.no_padding()
     tokenizer.enable_truncation(settings.max_length)
+    arguments = training_arguments(folder, settings)
     return fit(
         GroupScorer(model, loss),
         epochs,
-        partial(_collate, tokenizer, settings.chunk_tokens),
+        partial(_collate, tokenizer, settings.pass_tokens(arguments.device.type)),
         describe=lambda group: group.query,
-        arguments=training_arguments(folder, settings),
+        arguments=arguments,
         settings=settings,
     )
 
