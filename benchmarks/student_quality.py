@@ -1,0 +1,114 @@
+"""Measures a student's first stage beside its base's, over all queries of every set; `distill.py` has the second stage.
+
+    python benchmarks/student_quality.py --student models/starter-bi-encoder --cache .bicross/cache --out report.json
+
+nDCG@10 and Recall@100 with exact search, and paired 95 % bootstrap intervals of the difference. Where
+`rerank_quality.py` has measured the teacher on a sample of a set's queries (`--teacher`), the share of the teacher's
+gain over the base that the student has is given for that sample. A set is written once it is measured, and not measured
+again for the same models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from contextlib import ExitStack
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import data_folder, machine, write_report
+from distill import APART, EXCLUDE_SELF, IN, OUT
+from rerank_quality import sampled_queries
+
+from bicross import BiEncoder
+from bicross.evaluation import Stages, evaluate
+from bicross.evaluation.statistics import bootstrap_interval
+
+DEV = ("tldr:dev", "squad:dev", "medquad:dev")
+MEASURES = ("nDCG@10", "R@100")
+RESULTS = Path(__file__).parent / "results" / "rerank_quality.json"
+
+
+def measured(stages: dict[str, Stages], data: Path, item: str) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
+    """One set's row, and every model's nDCG@10 by query id."""
+    name, _, split = item.partition(":")
+    found = {
+        model: evaluate(each, data / name, split=split, measures=MEASURES, exclude_self=name in EXCLUDE_SELF)
+        for model, each in stages.items()
+    }
+    by_query = {
+        model: dict(zip(one.final.query_ids, one.final.values["nDCG@10"], strict=True)) for model, one in found.items()
+    }
+    gains = [by_query["student"][key] - value for key, value in by_query["base"].items()]
+    row = {
+        "queries": found["base"].queries,
+        "base": found["base"].final.means,
+        "student": found["student"].final.means,
+        "difference": float(np.mean(gains)),
+        "interval_95": list(bootstrap_interval(gains)),
+    }
+    return row, by_query
+
+
+def share(
+    of_teacher: dict[str, Any], folder: Path, split: str, by_query: dict[str, dict[str, float]]
+) -> dict[str, Any]:
+    """What part of the teacher's gain the student has, on the queries that the teacher was measured on."""
+    queries, _ = sampled_queries(folder, split, of_teacher["queries"])
+    base, student = (float(np.mean([by_query[model][key] for key in queries])) for model in ("base", "student"))
+    teachers = {weight: of_teacher["by_weight"][weight] for weight in ("0.3", "0.7")}
+    return {
+        "queries": len(queries),
+        "base": base,
+        "student": student,
+        "teacher": teachers,
+        "share": {weight: (student - base) / (teacher - base) for weight, teacher in teachers.items()},
+    }
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base", default="starter", help="bi-encoder before distillation")
+    parser.add_argument("--student", required=True, help="bi-encoder after distillation")
+    parser.add_argument("--sets", nargs="+", default=[*DEV, *IN[:2], *OUT, *APART], metavar="SET:SPLIT")
+    parser.add_argument("--teacher", type=Path, default=RESULTS, help="report of rerank_quality.py")
+    parser.add_argument("--data", type=Path, default=data_folder())
+    parser.add_argument("--cache", type=Path, default=Path(".bicross/cache"))
+    parser.add_argument("--out", type=Path, required=True)
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = parse()
+    report: dict[str, Any] = json.loads(options.out.read_text()) if options.out.exists() else {}
+    teacher = json.loads(options.teacher.read_text())["sets"] if options.teacher.exists() else {}
+    with ExitStack() as stack:
+        models = {name: stack.enter_context(BiEncoder.load(getattr(options, name))) for name in ("base", "student")}
+        key = {name: [one.document_fingerprint, one.query_fingerprint] for name, one in models.items()}
+        if report.get("key") != key:
+            report = {"key": key, "names": {name: getattr(options, name) for name in models}, "sets": {}}
+        stages = {name: stack.enter_context(Stages(one, cache_dir=options.cache)) for name, one in models.items()}
+        for item in options.sets:
+            if item in report["sets"]:
+                continue
+            row, by_query = measured(stages, options.data, item)
+            name, _, split = item.partition(":")
+            if item in DEV and f"{name}/{split}" in teacher:
+                row["of_teacher"] = share(teacher[f"{name}/{split}"], options.data / name, split, by_query)
+            report["sets"][item] = row
+            report |= {"date": date.today().isoformat(), "machine": machine("torch", "transformers", "ir-measures")}
+            write_report(report, options.out)
+            low, high = (100 * bound for bound in row["interval_95"])
+            told = {weight: f"{value:.0%}" for weight, value in row.get("of_teacher", {}).get("share", {}).items()}
+            means = [row[model]["nDCG@10"] for model in ("base", "student")]
+            print(
+                f"{item} ({row['queries']}): {means[0]:.4f} -> {means[1]:.4f}, "
+                f"{100 * row['difference']:+.2f} ({low:+.2f} to {high:+.2f}) {told or ''}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
