@@ -1,11 +1,12 @@
 """Measures a student's first stage beside its base's, over all queries of every set; `distill.py` has the second stage.
 
-    python benchmarks/student_quality.py --student models/starter-bi-encoder --cache .bicross/cache --out report.json
+    python benchmarks/student_quality.py --student build/both-towers --cache .bicross/cache --out report.json
 
 nDCG@10 and Recall@100 with exact search, and paired 95 % bootstrap intervals of the difference. Where
 `rerank_quality.py` has measured the teacher on a sample of a set's queries (`--teacher`), the share of the teacher's
-gain over the base that the student has is given for that sample. A set is written once it is measured, and not measured
-again for the same models.
+gain over the base that the student has is given for that sample. `--lists RUN` also gives the difference over the
+queries none of whose relevant documents was in a training list, whatever its role there. A set is written once it is
+measured, and not measured again for the same models.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from distill import APART, EXCLUDE_SELF, IN, OUT
 from rerank_quality import sampled_queries
 
 from bicross import BiEncoder
+from bicross.distillation import CandidateLists
 from bicross.evaluation import Stages, evaluate
+from bicross.evaluation.datasets import load_dataset
 from bicross.evaluation.statistics import bootstrap_interval
 
 DEV = ("tldr:dev", "squad:dev", "medquad:dev")
@@ -68,12 +71,26 @@ def share(
     }
 
 
+def unseen(data: Path, item: str, texts: set[str], by_query: dict[str, dict[str, float]]) -> dict[str, Any]:
+    """The difference over queries none of whose relevant documents is among these texts."""
+    name, _, split = item.partition(":")
+    known = load_dataset(data / name, split)
+    seen = {document_id for document_id, text in known.documents.items() if text in texts}
+    gains = [
+        by_query["student"][key] - value
+        for key, value in by_query["base"].items()
+        if not any(grade > 0 and document_id in seen for document_id, grade in known.qrels[key].items())
+    ]
+    return {"queries": len(gains), "difference": float(np.mean(gains)), "interval_95": list(bootstrap_interval(gains))}
+
+
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", default="starter", help="bi-encoder before distillation")
     parser.add_argument("--student", required=True, help="bi-encoder after distillation")
     parser.add_argument("--sets", nargs="+", default=[*DEV, *IN[:2], *OUT, *APART], metavar="SET:SPLIT")
     parser.add_argument("--teacher", type=Path, default=RESULTS, help="report of rerank_quality.py")
+    parser.add_argument("--lists", type=Path, help="folder of a run of train_student.py")
     parser.add_argument("--data", type=Path, default=data_folder())
     parser.add_argument("--cache", type=Path, default=Path(".bicross/cache"))
     parser.add_argument("--out", type=Path, required=True)
@@ -84,6 +101,9 @@ def main() -> None:
     options = parse()
     report: dict[str, Any] = json.loads(options.out.read_text()) if options.out.exists() else {}
     teacher = json.loads(options.teacher.read_text())["sets"] if options.teacher.exists() else {}
+    lists = sorted(options.lists.glob("*.documents.parquet")) if options.lists else []
+    read = [CandidateLists.read(path.with_name(path.name.replace(".documents", ""))) for path in lists]
+    texts = {text for one in read for text in one.documents.values()}
     with ExitStack() as stack:
         models = {name: stack.enter_context(BiEncoder.load(getattr(options, name))) for name in ("base", "student")}
         key = {name: [one.document_fingerprint, one.query_fingerprint] for name, one in models.items()}
@@ -97,6 +117,8 @@ def main() -> None:
             name, _, split = item.partition(":")
             if item in DEV and f"{name}/{split}" in teacher:
                 row["of_teacher"] = share(teacher[f"{name}/{split}"], options.data / name, split, by_query)
+            if texts and item in (*DEV, *IN):
+                row["unseen"] = unseen(options.data, item, texts, by_query)
             report["sets"][item] = row
             report |= {"date": date.today().isoformat(), "machine": machine("torch", "transformers", "ir-measures")}
             write_report(report, options.out)

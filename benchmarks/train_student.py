@@ -1,13 +1,13 @@
-"""Trains the distilled bi-encoder: the recipe of `models/distilled-bi-encoder`, with every setting.
+"""Trains one student for three domains and documentation: the recipes in `docs/distillation.md`, with every setting.
 
-    python benchmarks/train_student.py --out models/distilled-bi-encoder --teacher-precision int8 \\
+    python benchmarks/train_student.py --out build/both-towers --teacher-precision int8 \\
         --share 0.62 --freeze-layers 2 --learning-rate 4e-5
     python benchmarks/train_student.py --out build/query-tower --teacher-precision int8 --towers query --epochs 4
 
-The first is what is committed, the second a query tower for indexes of the base that stay as they are.
-One student for squad, medquad, tldr and documentation: the lists are those that the fast cross-encoder learns from
-(`train_fast.py`), so that a pair is scored once for both. The teacher is the starter cross-encoder with a share of the
-bi-encoder. `--losses contrastive=1` learns from the judgments alone, in as many steps: what does the teacher add?
+The first encodes documents anew, the second is a query tower for indexes of the base that stay as they are. The lists
+are those that the fast cross-encoder learns from (`train_fast.py`), so that a pair is scored once for both; they are
+kept in the run's folder. The teacher is the starter cross-encoder with a share of the bi-encoder.
+`--losses contrastive=1` learns from the judgments alone, in as many steps: what does the teacher add?
 
 Reads the train splits from `--data`, `$BICROSS_DATA` or `../shared/data`, and the documentation of the installed
 packages. Run again after an interruption, it goes on from its last checkpoint.
@@ -132,6 +132,8 @@ def main() -> None:
         lists = drawn_lists(sets, CachedEncoder(encoder, cache), run_folder, options.share)
         weights = [1 - STAGE1_WEIGHT, STAGE1_WEIGHT]
         scored = [score_candidates(one, [teacher, encoder], weights=weights, cache_dir=options.cache) for one in lists]
+        for labels, one in zip(sets, scored, strict=True):
+            one.write(run_folder / f"{labels.name}.parquet")
         if options.sentences:
             scored.append(sentences(lists, options.sentences))
         report = train_bi_encoder(
