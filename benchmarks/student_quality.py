@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable
 from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
@@ -26,7 +27,7 @@ from rerank_quality import sampled_queries
 from bicross import BiEncoder
 from bicross.distillation import CandidateLists
 from bicross.evaluation import Stages, evaluate
-from bicross.evaluation.datasets import load_dataset
+from bicross.evaluation.datasets import Dataset, load_dataset
 from bicross.evaluation.statistics import bootstrap_interval
 
 DEV = ("tldr:dev", "squad:dev", "medquad:dev")
@@ -34,30 +35,27 @@ MEASURES = ("nDCG@10", "R@100")
 RESULTS = Path(__file__).parent / "results" / "rerank_quality.json"
 
 
-def measured(stages: dict[str, Stages], data: Path, item: str) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
-    """One set's row, and every model's nDCG@10 by query id."""
-    name, _, split = item.partition(":")
-    found = {
-        model: evaluate(each, data / name, split=split, measures=MEASURES, exclude_self=name in EXCLUDE_SELF)
-        for model, each in stages.items()
-    }
+ByQuery = dict[str, dict[str, float]]
+"""nDCG@10 by model and query id."""
+
+
+def gained(by_query: ByQuery, queries: Iterable[str]) -> dict[str, Any]:
+    """The student's difference to the base over some queries."""
+    gains = [by_query["student"][key] - by_query["base"][key] for key in queries]
+    return {"queries": len(gains), "difference": float(np.mean(gains)), "interval_95": list(bootstrap_interval(gains))}
+
+
+def measured(stages: dict[str, Stages], data: Dataset, own: bool) -> tuple[dict[str, Any], ByQuery]:
+    """One set's row, and what it is made of."""
+    found = {model: evaluate(each, data, measures=MEASURES, exclude_self=own) for model, each in stages.items()}
     by_query = {
         model: dict(zip(one.final.query_ids, one.final.values["nDCG@10"], strict=True)) for model, one in found.items()
     }
-    gains = [by_query["student"][key] - value for key, value in by_query["base"].items()]
-    row = {
-        "queries": found["base"].queries,
-        "base": found["base"].final.means,
-        "student": found["student"].final.means,
-        "difference": float(np.mean(gains)),
-        "interval_95": list(bootstrap_interval(gains)),
-    }
-    return row, by_query
+    means = {model: one.final.means for model, one in found.items()}
+    return {**means, **gained(by_query, by_query["base"])}, by_query
 
 
-def share(
-    of_teacher: dict[str, Any], folder: Path, split: str, by_query: dict[str, dict[str, float]]
-) -> dict[str, Any]:
+def share(of_teacher: dict[str, Any], folder: Path, split: str, by_query: ByQuery) -> dict[str, Any]:
     """What part of the teacher's gain the student has, on the queries that the teacher was measured on."""
     queries, _ = sampled_queries(folder, split, of_teacher["queries"])
     base, student = (float(np.mean([by_query[model][key] for key in queries])) for model in ("base", "student"))
@@ -71,17 +69,14 @@ def share(
     }
 
 
-def unseen(data: Path, item: str, texts: set[str], by_query: dict[str, dict[str, float]]) -> dict[str, Any]:
-    """The difference over queries none of whose relevant documents is among these texts."""
-    name, _, split = item.partition(":")
-    known = load_dataset(data / name, split)
-    seen = {document_id for document_id, text in known.documents.items() if text in texts}
-    gains = [
-        by_query["student"][key] - value
-        for key, value in by_query["base"].items()
-        if not any(grade > 0 and document_id in seen for document_id, grade in known.qrels[key].items())
+def unseen(data: Dataset, texts: set[str]) -> list[str]:
+    """Queries none of whose relevant documents is among these texts."""
+    seen = {document_id for document_id, text in data.documents.items() if text in texts}
+    return [
+        query_id
+        for query_id, grades in data.qrels.items()
+        if query_id in data.queries and not any(grade > 0 and key in seen for key, grade in grades.items())
     ]
-    return {"queries": len(gains), "difference": float(np.mean(gains)), "interval_95": list(bootstrap_interval(gains))}
 
 
 def parse() -> argparse.Namespace:
@@ -113,12 +108,13 @@ def main() -> None:
         for item in options.sets:
             if item in report["sets"]:
                 continue
-            row, by_query = measured(stages, options.data, item)
             name, _, split = item.partition(":")
+            data = load_dataset(options.data / name, split)
+            row, by_query = measured(stages, data, name in EXCLUDE_SELF)
             if item in DEV and f"{name}/{split}" in teacher:
                 row["of_teacher"] = share(teacher[f"{name}/{split}"], options.data / name, split, by_query)
             if texts and item in (*DEV, *IN):
-                row["unseen"] = unseen(options.data, item, texts, by_query)
+                row["unseen"] = gained(by_query, unseen(data, texts))
             report["sets"][item] = row
             report |= {"date": date.today().isoformat(), "machine": machine("torch", "transformers", "ir-measures")}
             write_report(report, options.out)

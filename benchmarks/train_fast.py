@@ -37,15 +37,22 @@ LAYERS = 2
 SETTINGS = TrainingSettings(batch_size=16, learning_rate=3e-4, warmup=0.1, max_length=160, save_steps=40, seed=SEED)
 
 
-def main() -> None:
-    """Reads the command line and trains."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def recipe_parser(description: str | None) -> argparse.ArgumentParser:
+    """The options of every recipe that learns from the starter's scores."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=data_folder())
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--run-folder", type=Path, help="default: OUT.run")
-    parser.add_argument("--cache", type=Path, default=Path(".bicross/cache"), help="folder of the vectors")
+    parser.add_argument(
+        "--cache", type=Path, default=Path(".bicross/cache"), help="folder of the vectors, and of a student's scores"
+    )
     parser.add_argument("--teacher-precision", default="auto", help="int8 halves the time of scoring on AVX2")
-    arguments = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Reads the command line and trains."""
+    arguments = recipe_parser(__doc__).parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
 
     run_folder = arguments.run_folder or arguments.out.with_name(f"{arguments.out.name}.run")

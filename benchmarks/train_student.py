@@ -23,8 +23,7 @@ from pathlib import Path
 
 import numpy as np
 from cached_encoder import CachedEncoder
-from common import data_folder
-from train_fast import AMOUNTS, HELD_OUT, NEGATIVES, SEED, WINDOW
+from train_fast import AMOUNTS, HELD_OUT, NEGATIVES, SEED, WINDOW, recipe_parser
 from train_starter import kept_documentation, labelled_sets
 
 from bicross import BiEncoder, CrossEncoder
@@ -45,7 +44,7 @@ from bicross.readers.segments import sentences as split_sentences
 from bicross.types import Encoder
 
 STAGE1_WEIGHT = 0.3
-"""The bi-encoder's share in the teacher; within the trained domains 0.2 to 0.4 is best, on their held-out queries."""
+"""The bi-encoder's share in the teacher; 0.2 to 0.4 is best on the dev queries in `results/rerank_quality.json`."""
 
 
 def drawn_lists(sets: list[Labels], encoder: Encoder, folder: Path, share: float) -> list[CandidateLists]:
@@ -81,12 +80,7 @@ def sentences(lists: list[CandidateLists], count: int) -> CandidateLists:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=data_folder())
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--run-folder", type=Path, help="default: OUT.run")
-    parser.add_argument("--cache", type=Path, default=Path(".bicross/cache"), help="folder of vectors and scores")
-    parser.add_argument("--teacher-precision", default="auto", help="int8 halves the time of scoring on AVX2")
+    parser = recipe_parser(__doc__)
     parser.add_argument("--towers", choices=("both", "query"), default="both")
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--share", type=float, default=1.0, help="of the lists")

@@ -36,7 +36,7 @@ class TrainingSettings:
         dropout: Of hidden states and attention. In a single epoch nothing is seen twice, and 0 trains a third faster.
         max_length: Tokens of a pair; the longer of the two texts is cut first.
         chunk_tokens: Padded tokens of one forward pass: a step's texts are sorted by length and passed in chunks. None:
-            512 on a CPU, where longer passes compute padding and are no faster, else 16,384.
+            512 on a CPU, where longer passes compute padding and are no faster, else 6,144.
         save_steps: Steps between two checkpoints; one is written after every epoch in any case.
         seed: Of the held-out split, the new layer's weights, the order, the negatives and the dropout.
         bf16: None takes bfloat16 where the hardware has it.
@@ -57,7 +57,9 @@ class TrainingSettings:
 
     def pass_tokens(self, device: str) -> int:
         """``chunk_tokens``, settled for a kind of device such as "cpu"."""
-        return self.chunk_tokens or (512 if device == "cpu" else 16_384)
+        if self.chunk_tokens is not None:
+            return self.chunk_tokens
+        return 512 if device == "cpu" else 6_144
 
 
 def fit(
