@@ -1,7 +1,7 @@
 """Trains one student for three domains and documentation: the recipes in `docs/distillation.md`, with every setting.
 
     python benchmarks/train_student.py --out build/both-towers --teacher-precision int8 \\
-        --share 0.62 --freeze-layers 2 --learning-rate 4e-5
+        --share 0.62 --freeze-layers 2 --learning-rate 4e-5 --base-share 0.5
     python benchmarks/train_student.py --out build/query-tower --teacher-precision int8 --towers query --epochs 4
 
 The first encodes documents anew, the second is a query tower for indexes of the base that stay as they are. The lists
@@ -85,6 +85,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--share", type=float, default=1.0, help="of the lists")
     parser.add_argument("--freeze-layers", type=int, default=0)
+    parser.add_argument("--base-share", type=float, default=0.0, help="of the weights before training in the student")
     parser.add_argument("--layers", type=int, nargs="+", help="which of the query tower's layers are kept")
     parser.add_argument("--static", action="store_true", help="a table of token vectors as query tower")
     parser.add_argument("--sentences", type=int, default=0, help="of the documents, whose vectors a light tower keeps")
@@ -105,6 +106,7 @@ def student_settings(options: argparse.Namespace) -> StudentSettings:
         layers=tuple(options.layers) if options.layers else None,
         static=options.static,
         freeze_layers=options.freeze_layers,
+        base_share=options.base_share,
         losses=losses,
         epochs=options.epochs,
         held_out=HELD_OUT,

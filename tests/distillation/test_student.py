@@ -107,6 +107,28 @@ def test_every_kind_of_student_learns_its_teacher_s_order(student, tmp_path, set
         assert report.document_fingerprint == trained.document_fingerprint
 
 
+@pytest.mark.parametrize("settings", [SETTINGS, QUERY, replace(SETTINGS, half=True)], ids=["both", "query", "half"])
+def test_a_student_is_the_mean_of_what_it_was_and_what_it_learned(student, tmp_path, settings) -> None:
+    learned = train_bi_encoder(known_order(), student, out=tmp_path / "learned", settings=settings)
+    shared = replace(settings, base_share=0.25)
+    report = train_bi_encoder(known_order(), student, out=tmp_path / "mean", settings=shared)
+    tower = "document" if settings.towers == "both" else "query"
+    with learned.load(device="cpu") as one, report.load(device="cpu") as other:
+        old, new, mean = (
+            load_file(getattr(each.checkpoint, tower).encoder.folder / "model.safetensors")
+            for each in (student, one, other)
+        )
+        kept = student.document_fingerprint == other.document_fingerprint
+        assert kept == (settings.towers == "query")
+    for name, value in mean.items():
+        expected = 0.25 * old[name].float() + 0.75 * new[name].float()
+        torch.testing.assert_close(value.float(), expected, rtol=0, atol=1e-3 if settings.half else 1e-6)
+    assert any(not torch.equal(old[name].float(), new[name].float()) for name in mean)
+    assert report.curve == learned.curve  # epochs are compared before the mean is taken
+    assert report.after != learned.after
+    assert report.after["agreement"] > report.before["agreement"]
+
+
 def test_losses_are_the_same_whether_or_not_a_run_was_interrupted(student, tmp_path, monkeypatch) -> None:
     lists = known_order()
     settings = replace(SETTINGS, training=replace(TRAINING, dropout=0.1), patience=9)
@@ -378,6 +400,8 @@ def test_a_gradient_that_is_no_number_stops_before_it_reaches_the_weights(studen
         ({"layers": 3}, "layers must be from 1 to the model's 2; got 3"),
         ({"layers": (1, 0)}, "rising positions"),
         ({"freeze_layers": 3}, "freeze_layers must be from 0 to 2; got 3"),
+        ({"base_share": 1.0}, "base_share must be from 0 to below 1; got 1.0"),
+        ({"base_share": 0.5, "lora": 2}, "base_share averages whole weights"),
         ({"held_out": 74}, "leave lists to train on"),
         ({"training": replace(TRAINING, batch_size=64)}, "batch_size=64"),
     ],

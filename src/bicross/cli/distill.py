@@ -43,6 +43,9 @@ def distill(
     layers: Annotated[int | None, typer.Option(help="Layers of the trained tower that are kept.")] = None,
     static: Annotated[bool, typer.Option("--static", help="The query tower becomes a table of token vectors.")] = False,
     lora: Annotated[int | None, typer.Option(help="Rank of adapters that are trained instead of the weights.")] = None,
+    base_share: Annotated[
+        float, typer.Option(help="The old weights' share in the student's: 0.5 loses less on other corpora.")
+    ] = 0.0,
     epochs: Annotated[int, typer.Option(help="How often every query is seen, at most.")] = 3,
     batch_size: Annotated[int | None, typer.Option(help="Queries of a step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
@@ -108,6 +111,7 @@ def distill(
         static=static,
         lora=lora,
         losses=_losses(loss),
+        base_share=base_share,
         epochs=epochs,
     )
     given = {name: value for name, value in training.items() if value is not None}

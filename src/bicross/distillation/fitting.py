@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,17 +147,28 @@ def claim(run: Path, recipe: dict[str, Any]) -> None:
         part.write_text(text, encoding="utf-8")
 
 
-def load_state(module: nn.Module, checkpoint: Path, *, half: bool = True) -> None:
+def load_state(
+    module: nn.Module,
+    checkpoint: Path,
+    *,
+    half: bool = True,
+    base: Mapping[str, Tensor] | None = None,
+    base_share: float = 0.0,
+) -> None:
     """Fills a module with the weights of a checkpoint that `fit` wrote.
 
     Args:
         module: The module that was trained.
         checkpoint: Its folder.
         half: Whether the weights are rounded to half precision, as they will be written.
+        base: Weights that the checkpoint's are averaged with, by name.
+        base_share: Their part in the mean.
     """
     from safetensors.torch import load_file
 
     weights = load_file(checkpoint / "model.safetensors")
+    for name, value in (base or {}).items():
+        weights[name] = torch.lerp(weights[name], value, base_share)
     rounded = {name: value.half().float() if half else value for name, value in weights.items()}
     module.load_state_dict(rounded)
 

@@ -39,7 +39,7 @@ class Outcome:
     Attributes:
         epoch: The epoch that was chosen, counted from 1.
         before: ``agreement`` with the teacher and ``ndcg`` before training; see `held_out_lists.Figures`.
-        after: The same with the chosen epoch's weights.
+        after: The same with the weights that are written.
         curve: The same for every epoch.
         losses: Step, and the mean loss since the one before.
         scales: The learned scale of every set's teacher. **Unit:** logits for a similarity of 1.
@@ -105,6 +105,11 @@ class Session:
             cosine=student.similarity_name == "cosine",
             projection=projection,
         ).to(arguments.device)
+        self.base = {
+            name: weight.detach().cpu().clone()
+            for name, weight in self.module.named_parameters()
+            if settings.base_share and name.startswith("towers.") and weight.requires_grad
+        }
 
     def _vectors(
         self, student: BiEncoder, vector_teacher: Encoder | None, cache: VectorCache | None
@@ -148,15 +153,16 @@ class Session:
                 after_epoch=after_epoch,
             )
         best = max(range(len(done)), key=lambda epoch: height(curve[epoch + 1]))
-        load_state(self.module, done[best], half=settings.half)
-        if height(curve[best + 1]) <= height(curve[0]):
-            logger.warning("no epoch is better on the held-out lists than before training: %s", curve)
+        load_state(self.module, done[best], half=settings.half, base=self.base, base_share=settings.base_share)
+        after = self._figures(self.folder / "averaged", test) if self.base else curve[best + 1]
+        if height(after) <= height(curve[0]):
+            logger.warning("no epoch is better on the held-out lists than before training: %s", [*curve, after])
         sets = 1 + max(row.source for row in train)  # behind them are sets of the caller's to choose the epoch by
         history = json.loads((done[-1] / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
         return Outcome(
             epoch=best + 1,
             before=curve[0],
-            after=curve[best + 1],
+            after=after,
             curve=tuple(curve[1:]),
             losses=tuple((entry["step"], round(entry["loss"], 6)) for entry in history if "loss" in entry),
             scales=tuple(round(scale, 4) for scale in self.module.scale.scales.tolist()[:sets]),
@@ -178,6 +184,7 @@ class Session:
         """Measured once, by the first process, and kept beside the weights."""
         path = folder / _CURVE
         if not path.exists() and self.arguments.should_save:
+            folder.mkdir(exist_ok=True)
             figures = test.measure(self.module)
             with whole_file(path) as part:
                 write_json(part, figures)

@@ -49,6 +49,9 @@ class StudentSettings:
         patience: Stop after so many epochs in which neither held-out figure rose.
         held_out: Lists of each set that are kept from training, to choose the epoch by.
         scale_learning_rate: Of the scale and offset between cosine and logit, and of the projection.
+        base_share: The share of the weights before training in those that are written: 0.5 is their mean, which keeps
+            more of what the model was good at elsewhere (Wortsman et al. 2022, "Robust fine-tuning of zero-shot
+            models", arXiv 2109.01903, section 3; for embeddings: Xiao et al. 2023, arXiv 2311.13534).
         half: Whether trained weights are written as float16 (they are computed with in float32).
         training: Batch size, rates, lengths and seed; None: what suits ``towers``.
     """
@@ -67,6 +70,7 @@ class StudentSettings:
     patience: int = 2
     held_out: int = 100
     scale_learning_rate: float = 1e-2
+    base_share: float = 0.0
     half: bool = True
     training: TrainingSettings | None = field(default=None)
 
@@ -81,6 +85,10 @@ class StudentSettings:
             )
         if not any(self.weights.values()) or min(self.weights.values()) < 0:
             raise ConfigurationError(f"losses need weights of 0 and more, and one above; got {dict(self.weights)!r}.")
+        if not 0 <= self.base_share < 1:
+            raise ConfigurationError(f"base_share must be from 0 to below 1; got {self.base_share!r}.")
+        if self.base_share and self.lora is not None:
+            raise ConfigurationError("base_share averages whole weights; lora trains adapters. Leave one out.")
         least = {"epochs": self.epochs, "patience": self.patience, "held_out": self.held_out}
         optional = {"candidates": self.candidates, "lora": self.lora}
         for name, value in {**least, **{k: v for k, v in optional.items() if v is not None}}.items():
