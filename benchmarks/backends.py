@@ -35,7 +35,7 @@ def passages(dataset: str, count: int) -> list[str]:
 def peer(batch: int = 32) -> Beside:
     """sentence-transformers with the starters' weights."""
     with (
-        BiEncoder.load("starter", backend="torch", device="cpu") as ours,
+        BiEncoder.load("minilm", backend="torch", device="cpu") as ours,
         CrossEncoder.load(backend="torch", device="cpu") as scorer,
     ):
         encoder = SentenceTransformer(str(ours.checkpoint.folder), device="cpu")

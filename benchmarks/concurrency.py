@@ -117,7 +117,7 @@ def main() -> None:
 
     queries = read_queries(arguments.data, "dev")[: arguments.queries]
     texts = [passage.full_text for passage in read_corpus(arguments.data)[:200]]
-    encoder = BiEncoder.load("starter", precision=arguments.precision)
+    encoder = BiEncoder.load("minilm", precision=arguments.precision)
     model = SentenceTransformer(str(encoder.checkpoint.folder), device=encoder.device)
     lock = threading.Lock()
 

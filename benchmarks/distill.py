@@ -1,6 +1,6 @@
 """Measures a distilled student: in its domains, outside of them, and how much of its teacher's ordering it has.
 
-    python benchmarks/distill.py --base starter --teacher models/mine --student runs/all/student --out report.json
+    python benchmarks/distill.py --base minilm --teacher models/mine --student runs/all/student --out report.json
 
 Every set is measured on a seeded sample of its queries (`--queries`; all where there are fewer), with exact search:
 base, teacher (both stages, the base in front), student, and the student with the teacher behind it. The sets under IN
@@ -146,7 +146,7 @@ def table(report: dict[str, Any]) -> str:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base", default="starter", help="bi-encoder before distillation")
+    parser.add_argument("--base", default="minilm", help="bi-encoder before distillation")
     parser.add_argument("--teacher", default="starter", help="cross-encoder")
     parser.add_argument("--student", required=True, help="bi-encoder after distillation")
     parser.add_argument("--stage1-weight", type=float, default=None, help="default: the teacher's own")

@@ -67,7 +67,7 @@ def main() -> None:
     arguments = parser.parse_args()
     data = load_dataset(arguments.data / "squad", "dev").sample(arguments.queries, seed=SEED)
     texts, queries = list(data.documents.values()), list(data.queries.values())
-    with BiEncoder.load("starter") as inner, VectorCache(arguments.cache) as cache:
+    with BiEncoder.load("minilm") as inner, VectorCache(arguments.cache) as cache:
         encoder = CachedEncoder(inner, cache)
         found, _ = exact_top_k(encoder.encode_query(queries), encoder.encode_document(texts), CANDIDATES)
     lists = [[texts[at] for at in row.tolist()] for row in found]

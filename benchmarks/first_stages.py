@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     report: dict[str, Any] = {"first_stage": {}, "reranked": {}}
     if asked.out is not None and asked.out.exists():
         report = json.loads(asked.out.read_text(encoding="utf-8"))
-    bi_encoder = BiEncoder.load("starter")
+    bi_encoder = BiEncoder.load("minilm")
     cross_encoder = CrossEncoder.load("starter", precision=asked.rerank_precision) if asked.rerank_queries else None
     report |= {
         "machine": machine("bicross", "torch", "PyStemmer", "ir-measures"),

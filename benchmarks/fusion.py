@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS))
     asked = parser.parse_args()
     report: dict[str, Any] = {"machine": machine("bicross", "torch", "PyStemmer", "ir-measures"), "sets": {}}
-    with BiEncoder.load("starter") as encoder:
+    with BiEncoder.load("minilm") as encoder:
         for name in asked.sets:
             data, others = load_dataset(asked.data / name, "dev"), SETS[name]
             data = data if others is None else part(data, others)

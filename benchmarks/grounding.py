@@ -214,7 +214,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=here / "benchmarks" / "results" / "grounding.json")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", TruncationWarning)  # whole papers are cut: that is what is measured
-    bi, cross = BiEncoder.load(), CrossEncoder.load(precision=arguments.precision)
+    bi, cross = BiEncoder.load("minilm"), CrossEncoder.load(precision=arguments.precision)
     encoder = CachedEncoder(bi, VectorCache(arguments.cache))
     scorer = CachedScorer(cross, ScoreCache(arguments.cache))
     fingerprints = {"bi_encoder": bi.document_fingerprint, "cross_encoder": cross.fingerprint}

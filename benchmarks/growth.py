@@ -38,8 +38,8 @@ Encode = Callable[[Sequence[str]], Any]
 
 
 def long_model(folder: Path) -> Path:
-    """The starter's folder with a limit of 512 tokens."""
-    with BiEncoder.load("starter", backend="torch", device="cpu") as encoder:
+    """MiniLM's folder with a limit of 512 tokens."""
+    with BiEncoder.load("minilm", backend="torch", device="cpu") as encoder:
         target = Path(shutil.copytree(encoder.checkpoint.folder, folder / "long"))
     settings = json.loads((target / "sentence_bert_config.json").read_text(encoding="utf-8"))
     (target / "sentence_bert_config.json").write_text(json.dumps(settings | {"max_seq_length": max(LENGTHS)}))

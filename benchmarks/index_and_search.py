@@ -65,13 +65,13 @@ def theirs(model: SentenceTransformer, batch: int, passages: Sequence[Passage]) 
 
 def throughput(passages: Sequence[Passage], sample: int, rounds: int) -> dict[str, Any]:
     """Passages a second, in interleaved rounds over different passages."""
-    model = SentenceTransformer(str(BiEncoder.load("starter").checkpoint.folder), device="cpu")
+    model = SentenceTransformer(str(BiEncoder.load("minilm").checkpoint.folder), device="cpu")
     trial = passages[:512]
     texts = [p.full_text for p in trial]
     model.encode(texts[:64])
     tried = {batch: timed(lambda batch=batch: model.encode(texts, batch_size=batch)) for batch in (8, 32, 128)}
     batch = min(tried, key=lambda size: tried[size])
-    encoders = {"float32": BiEncoder.load("starter"), "auto": BiEncoder.load("starter", precision="auto")}
+    encoders = {"float32": BiEncoder.load("minilm"), "auto": BiEncoder.load("minilm", precision="auto")}
     rates: dict[str, list[float]] = {"bicross float32": [], "bicross auto": [], "sentence-transformers + qdrant": []}
     for part in parts(passages, sample, rounds):
         rates["bicross float32"].append(sample / ours(encoders["float32"], part))
@@ -97,7 +97,7 @@ def parts(passages: Sequence[Passage], size: int, count: int) -> Iterator[Sequen
 
 def search(passages: Sequence[Passage], queries: Sequence[str], peer_queries: int) -> dict[str, Any]:
     """Latency of the first 100 and recall against exact search, on an index that is really built."""
-    encoder = BiEncoder.load("starter", precision="auto")
+    encoder = BiEncoder.load("minilm", precision="auto")
     vectors = encoder.encode_document([p.full_text for p in passages])
     asked = encoder.encode_query(queries)
     exact = np.argsort(-(asked @ vectors.T), axis=1, kind="stable")[:, :TOP]

@@ -94,7 +94,7 @@ def main() -> int:
     parser.add_argument("--sets", nargs="+", metavar="NAME:SPLIT", help="default: all of the baselines")
     parser.add_argument("--data", type=Path, default=data_folder())
     parser.add_argument("--cache", type=Path, default=Path(".bicross/cache"))
-    parser.add_argument("--model", default="starter")
+    parser.add_argument("--model", default="minilm")
     parser.add_argument("--baselines", type=Path, default=BASELINES)
     parser.add_argument("--ours-only", action="store_true", help="leave sentence-transformers out")
     parser.add_argument("--out", type=Path)

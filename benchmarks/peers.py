@@ -200,7 +200,7 @@ def summary(work: Work, times: dict[str, list[float]], size: int, options: argpa
 
 def limits(texts: Sequence[str], rates: dict[str, float]) -> dict[str, Any]:
     """Share of what torch's matrix product reaches here, of bulk encoding."""
-    with BiEncoder.load("starter", precision="auto", device="cpu") as encoder:
+    with BiEncoder.load("minilm", precision="auto", device="cpu") as encoder:
         lengths, auto = encoder.time_parts(texts).lengths, encoder.precision
         work = arithmetic(encoder.checkpoint.document.encoder.folder)
     each = work.operations(lengths) / len(texts)
@@ -244,7 +244,7 @@ def from_nothing(options: argparse.Namespace, folder: Path, texts: Sequence[str]
 
 def prepare(folder: Path, python: str) -> None:
     """The weights, and the peers' exports of them."""
-    with BiEncoder.load("starter", backend="torch") as bi, CrossEncoder.load("starter", backend="torch") as cross:
+    with BiEncoder.load("minilm", backend="torch") as bi, CrossEncoder.load("starter", backend="torch") as cross:
         shutil.copytree(bi.checkpoint.folder, folder / "bi")
         shutil.copytree(cross.checkpoint.encoder.folder, folder / "cross")
     done = subprocess.run([python, str(WORKER), "prepare", str(folder)], capture_output=True, text=True, check=False)

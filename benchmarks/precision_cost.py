@@ -46,7 +46,7 @@ def compare(data: Dataset, kinds: list[tuple[str, str]], cache: Path | None, que
     reference: tuple[Any, ...] = ()
     for backend, precision in [("torch", "float32"), *kinds]:
         with (
-            BiEncoder.load("starter", backend=backend, precision=precision) as encoder,
+            BiEncoder.load("minilm", backend=backend, precision=precision) as encoder,
             CrossEncoder.load("starter", backend=backend, precision=precision) as scorer,
             Stages(encoder, scorer, cache_dir=cache) as stages,
         ):

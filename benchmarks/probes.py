@@ -68,7 +68,7 @@ def main() -> None:
     here = Path(__file__).resolve().parents[1]
     parser.add_argument("--data", type=Path, default=data_folder())
     parser.add_argument("--bi", default="starter")
-    parser.add_argument("--cross", default="starter")
+    parser.add_argument("--cross", default="starter", help="'none': the bi-encoder alone")
     parser.add_argument("--cross-precision", default="float32", help="logits in bfloat16 are so coarse that many tie")
     parser.add_argument("--questions", type=int, default=30, help="questions of the grounding probe")
     parser.add_argument("--paragraphs", type=int, default=250, help="paragraphs of the probe of unanswerable questions")
@@ -90,7 +90,9 @@ def main() -> None:
         "unanswerable": lambda: sampled(arguments.data / "probes" / "squad2-unanswerable.jsonl", arguments.paragraphs),
     }
     bi = BiEncoder.load(arguments.bi)
-    cross = CrossEncoder.load(arguments.cross, precision=arguments.cross_precision)
+    cross = None
+    if arguments.cross != "none":
+        cross = CrossEncoder.load(arguments.cross, precision=arguments.cross_precision)
     report: dict[str, Any] = {
         "date": date.today().isoformat(),
         "machine": machine("torch", "transformers"),
@@ -103,7 +105,7 @@ def main() -> None:
             "paragraphs": arguments.paragraphs,
             "places": PLACES,
         },
-        "models": {"bi_encoder": bi.document_fingerprint, "cross_encoder": cross.fingerprint},
+        "models": {"bi_encoder": bi.document_fingerprint, "cross_encoder": cross and cross.fingerprint},
         "probes": {},
     }
     for name in arguments.probes:
@@ -112,12 +114,15 @@ def main() -> None:
         del values["failures"]  # they are texts of data sets
         if name == "grounding":
             values["slope"] = {
-                stage: slope(values["kinds"], stage) for stage in ("bi_encoder", "cross_encoder", "two_stage")
+                stage: slope(values["kinds"], stage)
+                for stage in ("bi_encoder", "cross_encoder", "two_stage")
+                if values[stage] is not None
             }
         report["probes"][name] = rounded(values)
         write_report(report, arguments.out)
         for stage in ("bi_encoder", "cross_encoder", "two_stage", "words"):
-            print(name, stage, json.dumps(rounded(asdict(getattr(measured, stage)))), flush=True)
+            if (figures := getattr(measured, stage)) is not None:
+                print(name, stage, json.dumps(rounded(asdict(figures))), flush=True)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python benchmarks/rerank_quality.py --model models/starter-cross-encoder --sets squad:dev:300 scifact:test:50
 
-Every set is searched exactly with the starter bi-encoder; the top 100 of a seeded sample of its queries are reranked.
-Vectors and scores are kept in `--scratch`, so that nothing is computed twice. Measures are those of ir-measures; the
+Every set is searched exactly with a bi-encoder (`--bi`); the top 100 of a seeded sample of its queries are reranked.
+Vectors are kept in `--cache` and scores in `--scratch`, so that nothing is computed twice. Measures are those of ir-measures; the
 interval is the 95 % percentile interval of a paired bootstrap over queries.
 """
 
@@ -18,26 +18,21 @@ from typing import Any
 
 import ir_measures
 import numpy as np
+from cached_encoder import CachedEncoder
 from common import data_folder, machine, write_report
 from ir_measures import Qrel, R, ScoredDoc, nDCG
 
 from bicross import BiEncoder, CrossEncoder
+from bicross.caches import VectorCache
 from bicross.evaluation.depth import WEIGHTS
 from bicross.evaluation.files import read_qrels, read_texts
 from bicross.ranking import exact_top_k, weighted_sums
+from bicross.types import Encoder
 
 SEED = 20
 CANDIDATES = 100
 EXCLUDE_SELF = {"arguana"}
 """Sets whose queries are documents themselves; a query's own document is taken out before the cut."""
-
-
-def document_vectors(scratch: Path, name: str, documents: dict[str, str], encoder: BiEncoder) -> np.ndarray:
-    """Vectors of a corpus, read from the scratch folder where they are. **Shape:** (documents, dimension)."""
-    path = scratch / f"{name}.corpus.npy"
-    if not path.exists():
-        np.save(path, encoder.encode_document(list(documents.values()), show_progress=True))
-    return np.load(path)
 
 
 def sampled_queries(folder: Path, split: str, count: int) -> tuple[dict[str, str], list[tuple[str, str, int]]]:
@@ -52,7 +47,7 @@ def sampled_queries(folder: Path, split: str, count: int) -> tuple[dict[str, str
 
 
 def scored(
-    arguments: argparse.Namespace, name: str, split: str, count: int, bi: BiEncoder, cross: CrossEncoder
+    arguments: argparse.Namespace, name: str, split: str, count: int, bi: Encoder, cross: CrossEncoder
 ) -> dict[str, Any]:
     """Both stages' scores of one set, from the scratch folder where they are."""
     folder = arguments.data / name
@@ -64,7 +59,7 @@ def scored(
     if not path.exists():
         ids = list(documents)
         own = name in EXCLUDE_SELF
-        vectors = document_vectors(arguments.scratch, name, documents, bi)
+        vectors = bi.encode_document(list(documents.values()))
         found, first = exact_top_k(bi.encode_query(list(queries.values())), vectors, CANDIDATES + own)
         rows = []
         for query_id, row in zip(queries, found, strict=True):
@@ -130,6 +125,7 @@ def main() -> None:
     parser.add_argument("--model", default="starter")
     parser.add_argument("--bi", default="starter")
     parser.add_argument("--sets", nargs="+", required=True, help="name:split:queries")
+    parser.add_argument("--cache", type=Path, default=here / ".bicross" / "cache", help="of vectors")
     parser.add_argument("--scratch", type=Path, default=here / ".bicross" / "rerank_quality")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--cross-precision", help="default: as --precision")
@@ -137,7 +133,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=here / "benchmarks" / "results" / "rerank_quality.json")
     arguments = parser.parse_args()
     arguments.scratch.mkdir(parents=True, exist_ok=True)
-    bi = BiEncoder.load(arguments.bi, precision=arguments.precision)
+    cache = VectorCache(arguments.cache)
+    bi = CachedEncoder(BiEncoder.load(arguments.bi, precision=arguments.precision), cache)
     cross_precision = arguments.cross_precision or arguments.precision
     cross = CrossEncoder.load(arguments.model, precision=cross_precision)
     report: dict[str, Any] = {

@@ -81,7 +81,7 @@ def unseen(data: Dataset, texts: set[str]) -> list[str]:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base", default="starter", help="bi-encoder before distillation")
+    parser.add_argument("--base", default="minilm", help="bi-encoder before distillation")
     parser.add_argument("--student", required=True, help="bi-encoder after distillation")
     parser.add_argument("--sets", nargs="+", default=[*DEV, *IN[:2], *OUT, *APART], metavar="SET:SPLIT")
     parser.add_argument("--teacher", type=Path, default=RESULTS, help="report of rerank_quality.py")

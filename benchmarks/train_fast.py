@@ -56,7 +56,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
 
     run_folder = arguments.run_folder or arguments.out.with_name(f"{arguments.out.name}.run")
-    encoder = BiEncoder.load("starter")
+    encoder = BiEncoder.load("minilm")
     teacher = CrossEncoder.load("starter", precision=arguments.teacher_precision)
     docs = kept_documentation(encoder, run_folder / "documentation.jsonl")
     with VectorCache(arguments.cache) as cache:

@@ -143,7 +143,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
 
-    encoder = BiEncoder.load("starter", precision="auto")
+    encoder = BiEncoder.load("minilm", precision="auto")
     base = encoder.checkpoint.document.encoder
     report = train(arguments.data, arguments.out, base.folder, encoder, encoder, run_folder=arguments.run_folder)
     print(json.dumps(asdict(report), indent=2, default=str))

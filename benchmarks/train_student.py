@@ -120,7 +120,7 @@ def main() -> None:
     options = parse()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     run_folder = options.run_folder or options.out.with_name(f"{options.out.name}.run")
-    encoder = BiEncoder.load("starter")
+    encoder = BiEncoder.load("minilm")
     teacher = CrossEncoder.load("starter", precision=options.teacher_precision)
     docs = kept_documentation(encoder, run_folder / "documentation.jsonl")
     with VectorCache(options.cache) as cache:

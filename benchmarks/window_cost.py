@@ -133,7 +133,7 @@ def main() -> None:
         "sets": {},
     }
     with (
-        BiEncoder.load("starter", precision=options.precision) as encoder,
+        BiEncoder.load("minilm", precision=options.precision) as encoder,
         CrossEncoder.load(options.model, precision=options.precision) as scorer,
         Stages(encoder, cache_dir=options.cache) as stages,
     ):

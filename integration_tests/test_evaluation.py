@@ -31,7 +31,7 @@ def folder(data: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def stages(tmp_path_factory: pytest.TempPathFactory):
-    with BiEncoder.load(device="cpu") as bi, Stages(bi, cache_dir=tmp_path_factory.mktemp("cache")) as opened:
+    with BiEncoder.load("minilm", device="cpu") as bi, Stages(bi, cache_dir=tmp_path_factory.mktemp("cache")) as opened:
         yield opened
 
 
@@ -58,7 +58,7 @@ def test_the_figures_are_those_of_sentence_transformers_vectors(folder: Path, st
     judged = [(query_id, document_id, int(grade)) for query_id, document_id, grade in lines if document_id in documents]
     qrels = [ir_measures.Qrel(*row) for row in judged[:100]]
     queries = {qrel.query_id: texts[qrel.query_id] for qrel in qrels}
-    model = SentenceTransformer(str(locate("starter", "bi-encoder").folder), device="cpu")
+    model = SentenceTransformer(str(locate("minilm", "bi-encoder").folder), device="cpu")
     scores = model.encode(list(queries.values())) @ model.encode(list(documents.values())).T
     run = [
         ir_measures.ScoredDoc(query_id, document_id, float(score))

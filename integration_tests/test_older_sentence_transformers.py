@@ -54,7 +54,7 @@ def test_saved_checkpoints_load_there(tmp_path: Path) -> None:
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
     subprocess.run([*pip, "--target", tmp_path / "site", f"sentence-transformers=={VERSION}"], check=True)
     models = {
-        "minilm": BiEncoder.load("starter"),
+        "minilm": BiEncoder.load("minilm"),
         "cls": BiEncoder.load(write_bi_encoder(tmp_path / "a", pooling={"pooling_mode_cls_token": True})),
         "last": BiEncoder.load(
             write_bi_encoder(tmp_path / "b", pooling={"pooling_mode_lasttoken": True}, normalize=False)

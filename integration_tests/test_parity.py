@@ -50,7 +50,7 @@ def texts(seed: int = 0, count: int = 60) -> list[str]:
 
 @pytest.fixture(scope="module")
 def minilm() -> tuple[BiEncoder, SentenceTransformer]:
-    ours = BiEncoder.load("starter")
+    ours = BiEncoder.load("minilm")
     return ours, SentenceTransformer(str(ours.checkpoint.folder), device="cpu")
 
 
@@ -66,6 +66,17 @@ def test_minilm_row_by_row(minilm: tuple[BiEncoder, SentenceTransformer]) -> Non
         np.testing.assert_allclose(shuffled, expected[order], atol=1e-5)
     for i in (0, 1, 5, len(batch) - 1):
         np.testing.assert_allclose(ours.encode_document(batch[i]), expected[i], atol=1e-5)
+
+
+def test_the_starter_is_a_student_with_the_same_vectors_there(minilm: tuple[BiEncoder, SentenceTransformer]) -> None:
+    batch = texts(2, 20)
+    with BiEncoder.load("starter") as ours:
+        assert ours.checkpoint.folder.name == "starter-bi-encoder"
+        assert (ours.name, ours.dimension) == ("starter", 384)
+        assert ours.document_fingerprint != minilm[0].document_fingerprint
+        theirs = SentenceTransformer(str(ours.checkpoint.folder), device="cpu")
+        assert next(theirs.parameters()).dtype == torch.float32
+        np.testing.assert_allclose(ours.encode_document(batch), theirs.encode(batch), atol=1e-5)
 
 
 def test_minilm_similarity_and_truncated_dimensions(minilm: tuple[BiEncoder, SentenceTransformer]) -> None:

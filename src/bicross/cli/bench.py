@@ -22,7 +22,7 @@ def bench(
         list[str] | None,
         typer.Argument(metavar="[PATH]…", help="Your own files. Default: docstrings of Python's standard library."),
     ] = None,
-    bi: Annotated[str, typer.Option("--bi", help="Bi-encoder: a model or 'starter'.")] = "starter",
+    bi: Annotated[str, typer.Option("--bi", help="Bi-encoder: a model, 'starter' or 'minilm'.")] = "starter",
     cross: Annotated[
         str, typer.Option("--cross", help="Cross-encoder: a model, 'starter', 'fast', or 'none'.")
     ] = "starter",

