@@ -3,8 +3,8 @@
     python benchmarks/rerank_quality.py --model models/starter-cross-encoder --sets squad:dev:300 scifact:test:50
 
 Every set is searched exactly with a bi-encoder (`--bi`); the top 100 of a seeded sample of its queries are reranked.
-Vectors are kept in `--cache` and scores in `--scratch`, so that nothing is computed twice. Measures are those of ir-measures; the
-interval is the 95 % percentile interval of a paired bootstrap over queries.
+Vectors are kept in `--cache` and scores in `--scratch`, so that nothing is computed twice. Measures are those of
+ir-measures; the interval is the 95 % percentile interval of a paired bootstrap over queries.
 """
 
 from __future__ import annotations

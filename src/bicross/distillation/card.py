@@ -40,8 +40,8 @@ def model_card(facts: Mapping[str, Any]) -> str:
         f"- Teacher: {recipe['teacher']}, trained on {_listed(recipe['teacher_trained_on'])}.",
         f"- {recipe['rounds']} round(s) of mining, scoring and training; {settings['candidates']} candidates a query, "
         f"{settings['strategy']}, false-negative filter {settings['false_negatives']}.",
-        f"- Towers: {settings['student']['towers']}; losses {settings['student']['losses']}; share of the weights before "
-        f"training {settings['student']['base_share']:g}; seed {settings['seed']}.",
+        f"- Towers: {settings['student']['towers']}; losses {settings['student']['losses']}; share of the weights "
+        f"before training {settings['student']['base_share']:g}; seed {settings['seed']}.",
         *_rounds(facts["rounds"]),
         "",
         "Everything else is in the run's manifest, `run.json`.",
