@@ -55,10 +55,10 @@ def read(folder: Path, split: str) -> tuple[dict[str, str], dict[str, str], dict
     return documents, {query_id: texts[query_id] for query_id in qrels}, qrels
 
 
-def theirs(model: Any, name: str, cache: VectorCache, folder: Path, split: str) -> dict[str, float]:
+def theirs(model: Any, weights: str, cache: VectorCache, folder: Path, split: str) -> dict[str, float]:
     """The figures of sentence-transformers' vectors and search."""
     documents, queries, qrels = read(folder, split)
-    fingerprint = f"sentence-transformers {version('sentence-transformers')} {name} float32 {model.max_seq_length}"
+    fingerprint = f"sentence-transformers {version('sentence-transformers')} {weights} float32 {model.max_seq_length}"
 
     def encode(texts: Sequence[str]) -> np.ndarray:
         return model.encode(list(texts), convert_to_numpy=True, show_progress_bar=False)
@@ -111,7 +111,8 @@ def main() -> int:
         rows = json.loads(arguments.out.read_text(encoding="utf-8"))["rows"]
     done = {row["set"] for row in rows}
     with (
-        Stages(BiEncoder.load(arguments.model, device="cpu"), cache_dir=arguments.cache) as stages,
+        BiEncoder.load(arguments.model, device="cpu") as encoder,
+        Stages(encoder, cache_dir=arguments.cache) as stages,
         VectorCache(arguments.cache) as cache,
     ):
         for item in arguments.sets or baselines:
@@ -121,7 +122,7 @@ def main() -> int:
                 continue
             own = folder.name in EXCLUDE_SELF
             ours = evaluate(stages, folder, split=split, measures=MEASURES, exclude_self=own).final.means
-            other = theirs(model, found.name, cache, folder, split) if model is not None else None
+            other = theirs(model, encoder.document_fingerprint, cache, folder, split) if model is not None else None
             to_theirs, close = compare(ours, other, TO_THEIRS)
             to_baseline, near = compare(ours, baselines.get(f"{name}:{split}"), TO_BASELINE)
             row = {"set": f"{name}:{split}", "ours": ours, "sentence_transformers": other}
