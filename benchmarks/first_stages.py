@@ -3,7 +3,7 @@
     python benchmarks/first_stages.py --cache .bicross/cache --out benchmarks/results/first_stages.json
 
 Reads the sets from `--data`, `$BICROSS_DATA` or `../shared/data`; search is exact. BM25 knows a set's language (xquad:
-one set for each), the bi-encoder of the starter pair is English. With reranking: 100 candidates, the starter
+one set for each), all-MiniLM-L6-v2 is English. With reranking: 100 candidates, the starter
 cross-encoder with the weight that it carries, on `--rerank-queries` queries of a set, drawn by the seed below; `p` is
 that of the paired randomisation test of hybrid against dense, both reranked.
 

@@ -11,11 +11,11 @@ in a process of its own (`peer_worker.py`), and the peers in an environment of t
         langchain-qdrant langchain-huggingface
 
 The interpreter that runs this file needs bicross with its extras `onnx` and `openvino`, sentence-transformers,
-sentence-transformers-haystack and qdrant-haystack. Every library gets the same weights (the starters), also fastembed
-and FlashRank, whose own models can be replaced by a file: they get the graphs that sentence-transformers exports. Batch
-sizes are tried (8, 32, 128) and the fastest is taken. The texts are a data set's (`squad`, from `--data`,
-`$BICROSS_DATA` or `../shared/data`), others in every round, in
-which everybody goes first in turn. A report is named after the instruction set that decides over its figures.
+sentence-transformers-haystack and qdrant-haystack. Every library gets the same weights (all-MiniLM-L6-v2 and the
+starter cross-encoder), also fastembed and FlashRank, whose own models can be replaced by a file: they get the graphs
+that sentence-transformers exports. Batch sizes are tried (8, 32, 128) and the fastest is taken. The texts are a data
+set's (`squad`, from `--data`, `$BICROSS_DATA` or `../shared/data`), others in every round, in which everybody goes
+first in turn. A report is named after the instruction set that decides over its figures.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """What the starters don't understand: every probe, on the bi-encoder, the cross-encoder, and both stages together.
 
-    python benchmarks/probes.py --out benchmarks/results/probes.json
+    python benchmarks/probes.py --bi minilm --out benchmarks/results/probes.json
+    python benchmarks/probes.py --cross none --out benchmarks/results/probes-starter.json
 
 Reads `probes/`, `squad`, `scifact`, `nfcorpus` and `squad-sent` from `--data`, `$BICROSS_DATA` or `../shared/data`.
 The probes of quantifiers and of grounding are made from these sets' passages, by seed, and never written. Vectors and

@@ -1,10 +1,11 @@
 """Measures what the reranker adds: nDCG@10 of the first stage, of the cross-encoder alone, and of their sum.
 
-    python benchmarks/rerank_quality.py --model models/starter-cross-encoder --sets squad:dev:300 scifact:test:50
+    python benchmarks/rerank_quality.py --sets squad:dev:300 scifact:test:50
+    python benchmarks/rerank_quality.py --bi starter --sets squad:dev:150 --out report.json
 
-Every set is searched exactly with a bi-encoder (`--bi`); the top 100 of a seeded sample of its queries are reranked.
-Vectors are kept in `--cache` and scores in `--scratch`, so that nothing is computed twice. Measures are those of
-ir-measures; the interval is the 95 % percentile interval of a paired bootstrap over queries.
+Every set is searched exactly with a bi-encoder (`--bi`) in float32; the top 100 of a seeded sample of its queries are
+reranked. Vectors are kept in `--cache` and scores in `--scratch`, so that nothing is computed twice. Measures are
+those of ir-measures; the interval is the 95 % percentile interval of a paired bootstrap over queries.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ def scored(
     folder = arguments.data / name
     documents, _ = read_texts(folder / "corpus.jsonl", titles=True)
     queries, judgments = sampled_queries(folder, split, count)
-    read = f"{cross.fingerprint}|{bi.document_fingerprint}" + ("|windows" if arguments.windows else "")
+    read = f"{cross.fingerprint}|{cross.precision}|{bi.document_fingerprint}" + (
+        "|windows" if arguments.windows else ""
+    )
     key = hashlib.sha256(read.encode()).hexdigest()[:12]
     path = arguments.scratch / f"{name}.{split}.{len(queries)}.{CANDIDATES}.{SEED}.{key}.npz"
     if not path.exists():
@@ -123,29 +126,26 @@ def main() -> None:
     here = Path(__file__).resolve().parents[1]
     parser.add_argument("--data", type=Path, default=data_folder())
     parser.add_argument("--model", default="starter")
-    parser.add_argument("--bi", default="starter")
+    parser.add_argument("--bi", default="minilm")
     parser.add_argument("--sets", nargs="+", required=True, help="name:split:queries")
     parser.add_argument("--cache", type=Path, default=here / ".bicross" / "cache", help="of vectors")
     parser.add_argument("--scratch", type=Path, default=here / ".bicross" / "rerank_quality")
-    parser.add_argument("--precision", default="auto")
-    parser.add_argument("--cross-precision", help="default: as --precision")
+    parser.add_argument("--precision", default="auto", help="of the cross-encoder")
     parser.add_argument("--windows", action="store_true", help='read the best window of each text (windows="best")')
     parser.add_argument("--out", type=Path, default=here / "benchmarks" / "results" / "rerank_quality.json")
     arguments = parser.parse_args()
     arguments.scratch.mkdir(parents=True, exist_ok=True)
     cache = VectorCache(arguments.cache)
-    bi = CachedEncoder(BiEncoder.load(arguments.bi, precision=arguments.precision), cache)
-    cross_precision = arguments.cross_precision or arguments.precision
-    cross = CrossEncoder.load(arguments.model, precision=cross_precision)
+    bi = CachedEncoder(BiEncoder.load(arguments.bi), cache)
+    cross = CrossEncoder.load(arguments.model, precision=arguments.precision)
     report: dict[str, Any] = {
         "date": date.today().isoformat(),
         "machine": machine("torch", "transformers"),
-        "precision": arguments.precision,
+        "precision": {"bi_encoder": "float32", "cross_encoder": cross.precision},
         "settings": {
             "candidates": CANDIDATES,
             "seed": SEED,
             "stage1_weight": cross.stage1_weight,
-            "cross_precision": cross_precision,
             "windows": arguments.windows,
         },
         "models": {"bi_encoder": bi.document_fingerprint, "cross_encoder": cross.fingerprint},

@@ -3,10 +3,10 @@
     python benchmarks/student_quality.py --student build/both-towers --cache .bicross/cache --out report.json
 
 nDCG@10 and Recall@100 with exact search, and paired 95 % bootstrap intervals of the difference. Where
-`rerank_quality.py` has measured the teacher on a sample of a set's queries (`--teacher`), the share of the teacher's
-gain over the base that the student has is given for that sample. `--lists RUN` also gives the difference over the
-queries none of whose relevant documents was in a training list, whatever its role there. A set is written once it is
-measured, and not measured again for the same models.
+`rerank_quality.py` has measured the teacher behind the same base on a sample of a set's queries (`--teacher`), the
+share of the teacher's gain over the base that the student has is given for that sample. `--lists RUN` also gives the
+difference over the queries none of whose relevant documents was in a training list, whatever its role there. A set is
+written once it is measured, and not measured again for the same models.
 """
 
 from __future__ import annotations
@@ -95,13 +95,15 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     options = parse()
     report: dict[str, Any] = json.loads(options.out.read_text()) if options.out.exists() else {}
-    teacher = json.loads(options.teacher.read_text())["sets"] if options.teacher.exists() else {}
+    known = json.loads(options.teacher.read_text()) if options.teacher.exists() else {"models": {}, "sets": {}}
     lists = sorted(options.lists.glob("*.documents.parquet")) if options.lists else []
     read = [CandidateLists.read(path.with_name(path.name.replace(".documents", ""))) for path in lists]
     texts = {text for one in read for text in one.documents.values()}
     with ExitStack() as stack:
         models = {name: stack.enter_context(BiEncoder.load(getattr(options, name))) for name in ("base", "student")}
         key = {name: [one.document_fingerprint, one.query_fingerprint] for name, one in models.items()}
+        behind_base = known["models"].get("bi_encoder") == models["base"].document_fingerprint
+        teacher = known["sets"] if behind_base else {}
         if report.get("key") != key:
             report = {"key": key, "names": {name: getattr(options, name) for name in models}, "sets": {}}
         stages = {name: stack.enter_context(Stages(one, cache_dir=options.cache)) for name, one in models.items()}

@@ -1,12 +1,13 @@
 """Trains one student for three domains and documentation: the recipes in `docs/distillation.md`, with every setting.
 
-    python benchmarks/train_student.py --out build/both-towers --teacher-precision int8 \\
+    python benchmarks/train_student.py --out build/starter --teacher-precision int8 \\
         --share 0.62 --freeze-layers 2 --learning-rate 4e-5 --base-share 0.5
     python benchmarks/train_student.py --out build/query-tower --teacher-precision int8 --towers query --epochs 4
 
-The first encodes documents anew, the second is a query tower for indexes of the base that stay as they are. The lists
-are those that the fast cross-encoder learns from (`train_fast.py`), so that a pair is scored once for both; they are
-kept in the run's folder. The teacher is the starter cross-encoder with a share of the bi-encoder.
+The first is the starter bi-encoder, which encodes documents anew (without `--base-share` it is the student of both
+towers in `student_quality-both-towers.json`); the second is a query tower for indexes of the base that stay as they
+are. The lists are those that the fast cross-encoder learns from (`train_fast.py`), so that a pair is scored once for
+both; they are kept in the run's folder. The teacher is the starter cross-encoder with a share of the bi-encoder.
 `--losses contrastive=1` learns from the judgments alone, in as many steps: what does the teacher add?
 
 Reads the train splits from `--data`, `$BICROSS_DATA` or `../shared/data`, and the documentation of the installed

@@ -169,7 +169,7 @@ def test_minilm_and_the_starter_cross_encoder(backend: str, precision: str) -> N
     rng = np.random.default_rng(0)
     words = "the a of water patient city 1904 built drug river why is Zürich cell protein music not".split()  # noqa: SIM905
     texts = [" ".join(rng.choice(words, size=size)) for size in (0, 1, 5, 14, 40, 130, 300, 17, 64, 65)]
-    with BiEncoder.load("starter") as theirs, BiEncoder.load("starter", backend=backend, precision=precision) as ours:
+    with BiEncoder.load("minilm") as theirs, BiEncoder.load("minilm", backend=backend, precision=precision) as ours:
         least = {"float32": 0.99999, "bfloat16": 0.999, "int8": 0.97}[precision]
         assert cosines(ours.encode_document(texts), theirs.encode_document(texts)).min() >= least
     pairs = [("why is the city not built", text) for text in texts]

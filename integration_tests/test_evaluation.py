@@ -1,4 +1,4 @@
-"""The real starter bi-encoder on a real set: our figures are those of an independent computation, and the README's."""
+"""all-MiniLM-L6-v2 on a real set: our figures are those of an independent computation, and the published ones."""
 
 from __future__ import annotations
 

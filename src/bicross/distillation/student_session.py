@@ -39,7 +39,7 @@ class Outcome:
     Attributes:
         epoch: The epoch that was chosen, counted from 1.
         before: ``agreement`` with the teacher and ``ndcg`` before training; see `held_out_lists.Figures`.
-        after: The same with the weights that are written.
+        after: The same with the chosen epoch's weights, or with the mean that is written (``base_share``).
         curve: The same for every epoch.
         losses: Step, and the mean loss since the one before.
         scales: The learned scale of every set's teacher. **Unit:** logits for a similarity of 1.

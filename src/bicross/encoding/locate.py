@@ -126,7 +126,8 @@ def _locate_starter(
         elif kind == "bi-encoder":
             remedy += ", take 'minilm' (all-MiniLM-L6-v2)"
         raise ModelNotFoundError(
-            f"The starter {kind} {name!r} was sought as {directory!r} in {', '.join(where)}{installed}, and as "
+            f"The {'' if minilm else 'starter '}{kind} {name!r} was sought as {directory!r} in {', '.join(where)}"
+            f"{installed}, and as "
             f"{repository!r} on the model hub, which gave {type(error.__cause__).__name__}. "
             f"{remedy}, or name a model folder."
         ) from error.__cause__
