@@ -45,6 +45,8 @@ from bicross.benchmarking.speed import QUERY
 WORKER = Path(__file__).with_name("peer_worker.py")
 OURS_ENVIRONMENT = ("bicross", "st torch", "haystack")
 """Kinds, by how their names begin, that run in this file's own environment."""
+WARM_UP = 10
+"""The first round, which isn't counted, has this part of the texts."""
 PAUSE = 0.3
 """Seconds between two calls: threads that still spin for the one would slow down the other."""
 
@@ -129,6 +131,7 @@ def measure(
     texts: Sequence[str],
     queries: Sequence[str],
     options: argparse.Namespace,
+    rounds: int,
     folder: Path,
     report: dict[str, Any],
 ) -> None:
@@ -141,9 +144,11 @@ def measure(
         report["batch_sizes"][works[0].do] = {kind: batch for kind, batch in tuned.items() if batch}
         agree(works[0].do, running, texts[:16], report)
         times: dict[str, dict[str, list[float]]] = {work.name: {kind: [] for kind in running} for work in works}
-        for number in range(options.rounds + 1):
+        for number in range(rounds + 1):
             for work in works:
                 size = sizes.get(work.do, 0)
+                if not number:  # the first round warms up
+                    size //= WARM_UP
                 part = texts[(number * size) % max(len(texts) - size, 1) :][:size]
                 asked, repeats = _asked(work.do, queries, options)
                 taking_turns = [kind for kind in (*work.ours, *work.peers) if kind in running]
@@ -151,7 +156,7 @@ def measure(
                 for kind in taking_turns[first:] + taking_turns[:first]:
                     time.sleep(PAUSE)
                     spent = running[kind].ask(work.do, part, asked, repeats)
-                    if number:  # the first round warms up
+                    if number:
                         times[work.name][kind] += spent
     for work in works:
         report["work"][work.name] = summary(work, times[work.name], sizes.get(work.do, 0), options)
@@ -265,6 +270,7 @@ def main() -> None:
     parser.add_argument("--work", nargs="+", choices=("encode", "rerank", "stages", "start"),
                         default=["encode", "rerank", "stages", "start"])  # fmt: skip
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--stage-rounds", type=int, default=3, help="of the works that index")
     parser.add_argument("--passages", type=int, default=500, help="of a round of bulk encoding")
     parser.add_argument("--pairs", type=int, default=100)
     parser.add_argument("--index", type=int, default=20_000, help="passages of a round of indexing")
@@ -294,7 +300,8 @@ def main() -> None:
             prepare(folder, options.peers_python)
         for name, works in (("encode", ENCODE), ("rerank", RERANK), ("stages", STAGES)):
             if name in options.work:
-                measure(works, texts, queries, options, folder, report)
+                rounds = options.stage_rounds if name == "stages" else options.rounds
+                measure(works, texts, queries, options, rounds, folder, report)
                 write_report(report, options.out)
         if "encode" in options.work:
             report["limit"] = limits(texts[: options.passages], report["work"]["bulk"]["per_second"])
