@@ -26,10 +26,16 @@ def instruction_class() -> str:
     return next((name for name in _CLASSES if name in there), "generic")
 
 
-def write_report(report: dict[str, Any], out: Path | None) -> None:
-    """Write a report as JSON, where a place was named for it: a file, or a folder for one of each instruction set."""
+def report_path(out: Path | None) -> Path | None:
+    """The file that `--out` names: itself, or in a folder one of each instruction set."""
     if out is not None and out.is_dir():
-        out /= f"{Path(sys.argv[0]).stem}-{instruction_class()}.json"
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        return out / f"{Path(sys.argv[0]).stem}-{instruction_class()}.json"
+    return out
+
+
+def write_report(report: dict[str, Any], out: Path | None) -> None:
+    """Write a report as JSON, where a place was named for it."""
+    path = report_path(out)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

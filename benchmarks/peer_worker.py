@@ -46,6 +46,12 @@ def quantised() -> str:
     return "avx512_vnni" if "avx512_vnni" in flags else "avx2"
 
 
+def quantised_file() -> str:
+    """sentence-transformers' file of it: its weights are signed on some CPUs, and unsigned on others."""
+    sign = "u" if quantised() == "avx2" else ""
+    return f"onnx/model_q{sign}int8_{quantised()}.onnx"
+
+
 class Kind:
     """A library. What it can't do isn't overridden."""
 
@@ -288,7 +294,7 @@ KINDS: dict[str, Callable[[Path], Kind]] = {
     "st torch": SentenceTransformers,
     "st onnx": lambda folder: SentenceTransformers(folder, "onnx", "onnx/model.onnx"),
     "st onnx O3": lambda folder: SentenceTransformers(folder, "onnx", "onnx/model_O3.onnx"),
-    "st onnx int8": lambda folder: SentenceTransformers(folder, "onnx", f"onnx/model_qint8_{quantised()}.onnx"),
+    "st onnx int8": lambda folder: SentenceTransformers(folder, "onnx", quantised_file()),
     "st openvino": lambda folder: SentenceTransformers(folder, "openvino"),
     "fastembed": FastEmbed,
     "flashrank": FlashRank,
@@ -381,7 +387,7 @@ def prepare(folder: Path) -> None:
         (
             "cross",
             folder / "flashrank" / FLASHRANK[0],
-            folder / f"cross-onnx/onnx/model_qint8_{quantised()}.onnx",
+            folder / "cross-onnx" / quantised_file(),
             FLASHRANK[1],
         ),
     ):

@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import data_folder, instruction_class, machine, write_report
+from common import data_folder, instruction_class, machine, report_path, write_report
 from index_and_search import read_corpus, read_queries
 
 from bicross import BiEncoder, CrossEncoder
@@ -121,6 +121,7 @@ def workers(kinds: Sequence[str], python: str, folder: Path, left_out: dict[str,
             except RuntimeError as error:
                 left_out[kind] = str(error)
                 continue
+            left_out.pop(kind, None)
             stack.callback(worker.close)
             found[kind] = worker
         yield found
@@ -250,11 +251,21 @@ def from_nothing(options: argparse.Namespace, folder: Path, texts: Sequence[str]
 def prepare(folder: Path, python: str) -> None:
     """The weights, and the peers' exports of them."""
     with BiEncoder.load("minilm", backend="torch") as bi, CrossEncoder.load("starter", backend="torch") as cross:
-        shutil.copytree(bi.checkpoint.folder, folder / "bi")
-        shutil.copytree(cross.checkpoint.encoder.folder, folder / "cross")
+        shutil.copytree(bi.checkpoint.folder, folder / "bi", dirs_exist_ok=True)
+        shutil.copytree(cross.checkpoint.encoder.folder, folder / "cross", dirs_exist_ok=True)
     done = subprocess.run([python, str(WORKER), "prepare", str(folder)], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"The peers' exports failed: {done.stderr[-3000:]}")
+
+
+def earlier(out: Path | None) -> dict[str, Any]:
+    """The report so far: what isn't measured again stays."""
+    path = report_path(out)
+    if path is not None and path.exists():
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+    fresh = {"instruction_class": instruction_class()}
+    return fresh | {part: {} for part in ("runs", "batch_sizes", "left_out", "work")}
 
 
 def versions(python: str) -> list[str]:
@@ -284,14 +295,11 @@ def main() -> None:
     corpus = [passage.full_text for passage in read_corpus(options.data)]
     texts = [corpus[i] for i in rng.permutation(len(corpus))]
     queries = read_queries(options.data, "dev")
-    report: dict[str, Any] = {
+    report = earlier(options.out)
+    run = {
         "machine": machine(),
-        "instruction_class": instruction_class(),
         "environments": {"bicross": versions(sys.executable), "peers": versions(options.peers_python)},
         "settings": {name: str(value) for name, value in vars(options).items()},
-        "batch_sizes": {},
-        "left_out": {},
-        "work": {},
     }
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
@@ -300,12 +308,14 @@ def main() -> None:
             prepare(folder, options.peers_python)
         for name, works in (("encode", ENCODE), ("rerank", RERANK), ("stages", STAGES)):
             if name in options.work:
+                report["runs"][name] = run
                 rounds = options.stage_rounds if name == "stages" else options.rounds
                 measure(works, texts, queries, options, rounds, folder, report)
                 write_report(report, options.out)
         if "encode" in options.work:
             report["limit"] = limits(texts[: options.passages], report["work"]["bulk"]["per_second"])
         if "start" in options.work:
+            report["runs"]["start"] = run
             from_nothing(options, Path(shutil.copytree(folder, Path(temporary) / "start")), texts[:2_000], report)
     print(json.dumps(report, indent=2))
     write_report(report, options.out)

@@ -1,9 +1,9 @@
-"""Draws `peers.py`'s reports: how many times as fast as each peer, one picture for each instruction set.
+"""Draws `peers.py`'s reports: how many times as fast as every peer, one picture for each instruction set.
 
     python benchmarks/peers_plot.py    # benchmarks/results/peers-*.json → docs/images/speed-*.svg
 
-A bar is bicross in one precision against one peer at its best batch size; the line is "as fast". Drawn is the first
-peer of each work, which is what most programs use; with --all every peer.
+A row is a work in one precision of bicross, a mark the ratio to a peer at its best batch size; left of the line the
+peer is faster. Where the CPU has no bfloat16, "auto" is float32 and left out.
 """
 
 from __future__ import annotations
@@ -17,15 +17,27 @@ import matplotlib as mpl
 
 mpl.use("svg")
 mpl.rcParams["svg.hashsalt"] = "bicross"  # the same figures give the same file
+mpl.rcParams["svg.fonttype"] = "none"
 
 from matplotlib import pyplot as plt  # noqa: E402  # after the backend is chosen
 
 HERE = Path(__file__).resolve().parents[1]
-COLOURS = {"float32": "#4477aa", "auto": "#228833", "int8": "#ccbb44", "openvino": "#4477aa", "onnx": "#ccbb44"}
-"""Of Paul Tol's palette, which colour-blind readers can tell apart."""
+MARKS = {
+    "st torch": ("o", "#4477aa", "sentence-transformers, torch"),
+    "st onnx": ("^", "#66ccee", "sentence-transformers, onnx"),
+    "st onnx O3": ("v", "#66ccee", "sentence-transformers, onnx O3"),
+    "st onnx int8": ("D", "#ccbb44", "sentence-transformers, onnx int8"),
+    "st openvino": ("s", "#228833", "sentence-transformers, openvino"),
+    "fastembed": ("P", "#ee6677", "fastembed"),
+    "flashrank": ("X", "#aa3377", "FlashRank"),
+    "fastembed + flashrank": ("*", "#aa3377", "fastembed and FlashRank"),
+    "haystack": ("p", "#000000", "Haystack"),
+    "langchain": ("h", "#999999", "LangChain"),
+}
+"""Mark, colour (of Paul Tol's palette, which colour-blind readers can tell apart) and name of each peer."""
 TITLES = {
-    "bulk": "500 passages encoded",
-    "one query": "one query of 14 tokens",
+    "bulk": "passages encoded",
+    "one query": "one query encoded",
     "concurrent queries": "queries of 64 threads",
     "rerank": "100 pairs scored",
     "text to searchable": "text → searchable",
@@ -33,44 +45,45 @@ TITLES = {
     "two-stage query": "two-stage query",
     "process start to first hit": "process start → first hit",
 }
+TICKS = (0.5, 0.7, 1, 1.5, 2, 3, 5, 10)
 
 
-def bars(work: dict[str, Any], every: bool) -> list[tuple[str, str, float]]:
-    """Peer, our precision, and ratio: grouped by peer, in the report's order; of the first peer, or of every one."""
+def rows(report: dict[str, Any], has_bfloat16: bool) -> list[tuple[str, dict[str, float]]]:
+    """A title and the ratio to each peer, of every work and precision."""
     found = []
-    for own, ratios in work["ratio"].items():
-        for peer, ratio in ratios.items():
-            if not peer.startswith("bicross"):
-                found.append((peer, own.removeprefix("bicross "), ratio))
-    peers = list(dict.fromkeys(peer for peer, _, _ in found))
-    return sorted((bar for bar in found if every or bar[0] == peers[0]), key=lambda bar: peers.index(bar[0]))
+    for name, work in report["work"].items():
+        for own, ratios in work["ratio"].items():
+            precision = own.removeprefix("bicross ")
+            if precision != "auto" or has_bfloat16:
+                peers = {peer: ratio for peer, ratio in ratios.items() if peer in MARKS}
+                found.append((f"{TITLES.get(name, name)}, {precision}", peers))
+    return found
 
 
-def draw(report: dict[str, Any], target: Path, every: bool) -> None:
-    works = {name: rows for name, work in report["work"].items() if (rows := bars(work, every))}
-    heights = [len(rows) + 1.5 for rows in works.values()]
-    figure, axes = plt.subplots(
-        len(works), 1, figsize=(8, 0.24 * sum(heights) + 0.8), height_ratios=heights, squeeze=False
-    )
-    for axis, (name, rows) in zip(axes[:, 0], works.items(), strict=True):
-        places = range(len(rows))
-        axis.barh(places, [ratio for _, _, ratio in rows], color=[COLOURS.get(own, "#888888") for _, own, _ in rows])
-        axis.set_yticks(places, [f"{own} against {peer}" for peer, own, _ in rows], fontsize=7)
-        axis.invert_yaxis()
-        axis.axvline(1, color="black", linewidth=0.8)
-        axis.set_title(TITLES.get(name, name), loc="left", fontsize=9)
-        axis.tick_params(axis="x", labelsize=7)
-        for side in ("top", "right"):
-            axis.spines[side].set_visible(False)
-        for place, (_, _, ratio) in enumerate(rows):
-            axis.annotate(f"{ratio:.1f} ×", (ratio, place), (3, 0), textcoords="offset points", va="center", fontsize=7)
-    machine = report["machine"]
-    figure.suptitle(
-        f"bicross: times as fast as its peers, in one run\n{machine['processor']}, {machine['usable_cores']} cores, "
-        f"{', '.join(machine['instruction_sets'])}",
-        fontsize=9,
-    )
-    figure.tight_layout(rect=(0, 0, 1, 0.985))
+def draw(report: dict[str, Any], target: Path) -> None:
+    machine = next(iter(report["runs"].values()))["machine"]
+    sets = machine["instruction_sets"]
+    drawn = rows(report, bool({"avx512_bf16", "amx_bf16"} & set(sets)))
+    figure, axis = plt.subplots(figsize=(8, 0.34 * len(drawn) + 2.1))
+    for peer, (mark, colour, label) in MARKS.items():
+        places = [(ratios[peer], place) for place, (_, ratios) in enumerate(drawn) if peer in ratios]
+        if places:
+            axis.scatter(*zip(*places, strict=True), marker=mark, color=colour, label=label, s=45, alpha=0.85, zorder=3)
+    axis.axvline(1, color="black", linewidth=1)
+    axis.set_xscale("log")
+    axis.set_xticks(TICKS, [f"{tick:g} ×" for tick in TICKS])
+    axis.minorticks_off()
+    axis.set_yticks(range(len(drawn)), [title for title, _ in drawn])
+    axis.invert_yaxis()
+    axis.grid(axis="both", color="#dddddd", zorder=0)
+    axis.tick_params(labelsize=8)
+    for side in ("top", "right", "left"):
+        axis.spines[side].set_visible(False)
+    where = f"{machine['processor']}, {machine['usable_cores']} cores, {', '.join(sets)}"
+    axis.set_title(f"bicross: times as fast as its peers. {where}", fontsize=9, loc="left")
+    figure.legend(loc="lower center", ncols=3, fontsize=8, frameon=False)
+    figure.tight_layout(rect=(0, 1.1 / figure.get_figheight(), 1, 1))
+    figure.patch.set_facecolor("white")
     figure.savefig(target, metadata={"Date": None})
     plt.close(figure)
 
@@ -79,14 +92,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=HERE / "benchmarks" / "results")
     parser.add_argument("--out", type=Path, default=HERE / "docs" / "images")
-    parser.add_argument("--all", action="store_true", help="every peer")
     options = parser.parse_args()
     reports = sorted(options.results.glob("peers-*.json"))
     if not reports:
         parser.error(f"needs reports of peers.py named peers-*.json, got none in {options.results}")
     for path in reports:
         target = options.out / f"{path.stem.replace('peers', 'speed', 1)}.svg"
-        draw(json.loads(path.read_text(encoding="utf-8")), target, options.all)
+        draw(json.loads(path.read_text(encoding="utf-8")), target)
         print(target)
 
 

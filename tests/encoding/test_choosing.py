@@ -35,8 +35,10 @@ def machine(monkeypatch: pytest.MonkeyPatch):
     [
         ({"avx2"}, (), "float32", ["torch-float32"]),
         ({"avx2"}, ("onnx",), "float32", ["onnx-float32", "torch-float32"]),
-        ({"avx2"}, ("onnx", "openvino"), "float32", ["openvino-float32", "onnx-float32", "torch-float32"]),
-        ({"avx2"}, ("onnx", "openvino"), "auto", ["openvino-float32", "onnx-float32", "torch-float32"]),
+        ({"avx2"}, ("openvino",), "float32", ["openvino-float32", "torch-float32"]),
+        ({"avx2"}, ("onnx", "openvino"), "float32", ["onnx-float32", "openvino-float32", "torch-float32"]),
+        ({"avx2"}, ("onnx", "openvino"), "auto", ["onnx-float32", "openvino-float32", "torch-float32"]),
+        (ZEN4, ("onnx", "openvino"), "float32", ["openvino-float32", "onnx-float32", "torch-float32"]),
         ({"avx2"}, ("onnx", "openvino"), "int8", ["onnx-int8"]),
         (ZEN4, ("onnx", "openvino"), "int8", ["openvino-int8"]),
         (ZEN4, ("onnx",), "int8", ["onnx-int8"]),
