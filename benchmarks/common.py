@@ -10,7 +10,7 @@ from typing import Any
 
 from bicross.benchmarking import machine
 
-__all__ = ["data_folder", "instruction_class", "machine", "write_report"]
+__all__ = ["data_folder", "instruction_class", "machine", "report_path", "write_report"]
 
 _CLASSES = ("amx_bf16", "avx512_bf16", "avx512_vnni", "avx_vnni", "avx512f", "avx2", "asimddp", "asimd")
 

@@ -1,7 +1,7 @@
 """One library at work in a process of its own, told what to do by `peers.py`. Each runs in the environment that has it.
 
     python benchmarks/peer_worker.py prepare FOLDER     # the peers' own exports, once
-    python benchmarks/peer_worker.py run KIND FOLDER    # a line of JSON in, a line of JSON out
+    python benchmarks/peer_worker.py run KIND FOLDER    # says what computes; then a line of JSON in, a line of JSON out
     python benchmarks/peer_worker.py hit KIND FOLDER QUERY    # from nothing to the first hit
 
 FOLDER holds `bi` and `cross`, sentence-transformers checkpoints, and what `prepare` writes beside them.
@@ -56,6 +56,7 @@ class Kind:
     """A library. What it can't do isn't overridden."""
 
     batches: tuple[int, ...] = ()
+    computed_by = ""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -91,6 +92,7 @@ class Bicross(Kind):
 
         self.encoder = BiEncoder.load(folder / "bi", precision=precision, device="cpu")
         self.scorer = CrossEncoder.load(folder / "cross", precision=precision, device="cpu")
+        self.computed_by = f"{self.encoder.backend} {self.encoder.precision}"
 
     def bulk(self, texts: Sequence[str]) -> Any:
         return self.encoder.encode_document(texts, show_progress=False, return_truncation=True)[0]
@@ -356,7 +358,7 @@ def run(name: str, folder: Path) -> None:
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print goes to standard error
     kind = KINDS[name](folder)
-    print(json.dumps("ready"), file=out, flush=True)
+    print(json.dumps(kind.computed_by), file=out, flush=True)
     for line in sys.stdin:
         order = json.loads(line)
         found = answer(kind, order["do"], order["texts"], order["queries"], order["repeats"])

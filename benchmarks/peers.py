@@ -45,6 +45,8 @@ from bicross.benchmarking.speed import QUERY
 WORKER = Path(__file__).with_name("peer_worker.py")
 OURS_ENVIRONMENT = ("bicross", "st torch", "haystack")
 """Kinds, by how their names begin, that run in this file's own environment."""
+PREPARED = "prepared"
+"""A file beside the exports, once all are made."""
 WARM_UP = 10
 """The first round, which isn't counted, has this part of the texts."""
 PAUSE = 0.3
@@ -90,7 +92,7 @@ class Worker:
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
-        self._read()
+        self.computed_by = self._read()
 
     def ask(self, do: str, texts: Sequence[str], queries: Sequence[str] = (QUERY,), repeats: int = 1) -> Any:
         order = {"do": do, "texts": list(texts), "queries": list(queries), "repeats": repeats}
@@ -142,6 +144,7 @@ def measure(
     with workers(kinds, options.peers_python, folder, report["left_out"]) as running:
         trial, asked = texts[: options.tune], (QUERY,) if works[0].do == "pairs" else ()
         tuned = {kind: worker.ask("tune", trial, asked) for kind, worker in running.items()}
+        report["computed_by"] |= {kind: worker.computed_by for kind, worker in running.items() if worker.computed_by}
         report["batch_sizes"][works[0].do] = {kind: batch for kind, batch in tuned.items() if batch}
         agree(works[0].do, running, texts[:16], report)
         times: dict[str, dict[str, list[float]]] = {work.name: {kind: [] for kind in running} for work in works}
@@ -149,7 +152,7 @@ def measure(
             for work in works:
                 size = sizes.get(work.do, 0)
                 if not number:  # the first round warms up
-                    size //= WARM_UP
+                    size = -(-size // WARM_UP)
                 part = texts[(number * size) % max(len(texts) - size, 1) :][:size]
                 asked, repeats = _asked(work.do, queries, options)
                 taking_turns = [kind for kind in (*work.ours, *work.peers) if kind in running]
@@ -238,6 +241,7 @@ def from_nothing(options: argparse.Namespace, folder: Path, texts: Sequence[str]
                 report["left_out"][f"start, {kind}"] = done.stderr[-2000:]
                 continue
             seconds.setdefault(kind, []).append(time.perf_counter() - started)
+            report["left_out"].pop(f"start, {kind}", None)
             peaks[kind] = json.loads(done.stdout.splitlines()[-1])["peak_mb"]
     medians = {kind: statistics.median(spent) for kind, spent in seconds.items()}
     report["work"]["process start to first hit"] = {
@@ -265,7 +269,7 @@ def earlier(out: Path | None) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return found
     fresh = {"instruction_class": instruction_class()}
-    return fresh | {part: {} for part in ("runs", "batch_sizes", "left_out", "work")}
+    return fresh | {part: {} for part in ("runs", "computed_by", "batch_sizes", "left_out", "work")}
 
 
 def versions(python: str) -> list[str]:
@@ -289,7 +293,7 @@ def main() -> None:
     parser.add_argument("--searches", type=int, default=10, help="two-stage queries of a round")
     parser.add_argument("--tune", type=int, default=128, help="passages on which batch sizes are tried")
     parser.add_argument("--folder", type=Path, help="where the exports are kept for the next run")
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, help="a report that is there is continued")
     options = parser.parse_args()
     rng = np.random.default_rng(0)
     corpus = [passage.full_text for passage in read_corpus(options.data)]
@@ -303,17 +307,18 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
-        if not (folder / "flashrank").exists():
+        if not (folder / PREPARED).exists():
             folder.mkdir(parents=True, exist_ok=True)
             prepare(folder, options.peers_python)
+            (folder / PREPARED).touch()
         for name, works in (("encode", ENCODE), ("rerank", RERANK), ("stages", STAGES)):
             if name in options.work:
                 report["runs"][name] = run
                 rounds = options.stage_rounds if name == "stages" else options.rounds
                 measure(works, texts, queries, options, rounds, folder, report)
+                if name == "encode":
+                    report["limit"] = limits(texts[: options.passages], report["work"]["bulk"]["per_second"])
                 write_report(report, options.out)
-        if "encode" in options.work:
-            report["limit"] = limits(texts[: options.passages], report["work"]["bulk"]["per_second"])
         if "start" in options.work:
             report["runs"]["start"] = run
             from_nothing(options, Path(shutil.copytree(folder, Path(temporary) / "start")), texts[:2_000], report)

@@ -3,7 +3,8 @@
     python benchmarks/peers_plot.py    # benchmarks/results/peers-*.json → docs/images/speed-*.svg
 
 A row is a work in one precision of bicross, a mark the ratio to a peer at its best batch size; left of the line the
-peer is faster. Where the CPU has no bfloat16, "auto" is float32 and left out.
+peer is faster. bicross in int8 is beside peers in int8, in any other precision beside the others. Where the CPU has no
+bfloat16, "auto" is float32 and left out.
 """
 
 from __future__ import annotations
@@ -29,12 +30,13 @@ MARKS = {
     "st onnx int8": ("D", "#ccbb44", "sentence-transformers, onnx int8"),
     "st openvino": ("s", "#228833", "sentence-transformers, openvino"),
     "fastembed": ("P", "#ee6677", "fastembed"),
-    "flashrank": ("X", "#aa3377", "FlashRank"),
-    "fastembed + flashrank": ("*", "#aa3377", "fastembed and FlashRank"),
+    "flashrank": ("X", "#aa3377", "FlashRank, int8"),
+    "fastembed + flashrank": ("*", "#aa3377", "fastembed and FlashRank (int8)"),
     "haystack": ("p", "#000000", "Haystack"),
     "langchain": ("h", "#999999", "LangChain"),
 }
 """Mark, colour (of Paul Tol's palette, which colour-blind readers can tell apart) and name of each peer."""
+INT8 = {"st onnx int8", "flashrank"}
 TITLES = {
     "bulk": "passages encoded",
     "one query": "one query encoded",
@@ -49,13 +51,14 @@ TICKS = (0.5, 0.7, 1, 1.5, 2, 3, 5, 10)
 
 
 def rows(report: dict[str, Any], has_bfloat16: bool) -> list[tuple[str, dict[str, float]]]:
-    """A title and the ratio to each peer, of every work and precision."""
+    """A title and the ratio to each peer of the same kind of precision, of every work and precision."""
     found = []
     for name, work in report["work"].items():
         for own, ratios in work["ratio"].items():
             precision = own.removeprefix("bicross ")
             if precision != "auto" or has_bfloat16:
-                peers = {peer: ratio for peer, ratio in ratios.items() if peer in MARKS}
+                quantised = precision == "int8"
+                peers = {peer: ratio for peer, ratio in ratios.items() if peer in MARKS and (peer in INT8) == quantised}
                 found.append((f"{TITLES.get(name, name)}, {precision}", peers))
     return found
 

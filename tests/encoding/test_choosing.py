@@ -55,6 +55,14 @@ def test_auto_is_the_table(machine, flags, extras, precision, expected) -> None:
     assert (device, [choice.name for choice in choices]) == ("cpu", expected)
 
 
+@pytest.mark.parametrize(("flags", "first"), [({"avx2"}, "onnx"), (ZEN4, "openvino")])
+def test_graphs_without_weights_are_tried_in_the_table_s_order(machine, flags, first) -> None:
+    machine(flags, "onnx", "openvino")
+    for precision in ("float32", "int8"):
+        found = [choice.backend for choice in choosing.without_weights("auto", precision)]
+        assert found == [first, *({"onnx", "openvino"} - {first})]
+
+
 def test_what_only_torch_can_do_is_torch_s(machine) -> None:
     machine(ZEN4, "onnx", "openvino")
     assert choose("auto", "float32", "cpu", {"attn_implementation": "eager"})[1] == (Choice("torch", "float32"),)
