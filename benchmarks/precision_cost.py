@@ -27,12 +27,12 @@ DEPTH = 30
 
 def ndcg(data: Dataset, positions: np.ndarray, scores: np.ndarray) -> float:
     ids = list(data.documents)
+    orders = np.argsort(-scores, axis=1, kind="stable")  # a run's documents are best first
     run = {
-        query: {ids[at]: float(score) for at, score in zip(row, values, strict=True) if at >= 0}
-        for query, row, values in zip(data.queries, positions, scores, strict=True)
+        query: {ids[row[place]]: float(values[place]) for place in order if row[place] >= 0}
+        for query, row, values, order in zip(data.queries, positions, scores, orders, strict=True)
     }
-    values = calculate(MEASURES, data.qrels, run)["nDCG@10"]
-    return round(float(np.mean(list(values.values() if isinstance(values, dict) else values))), 4)
+    return round(float(calculate(MEASURES, data.qrels, run)["nDCG@10"].mean()), 4)
 
 
 def cosine(ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
@@ -74,7 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sets", nargs="+", metavar="SET:SPLIT")
     parser.add_argument("--precisions", nargs="+", default=["int8"])
-    parser.add_argument("--queries", type=int, default=40, help="of which the second stage is measured")
+    parser.add_argument("--queries", type=int, default=100, help="of which the second stage is measured")
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()

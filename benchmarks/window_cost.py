@@ -94,7 +94,8 @@ def compare(data: Dataset, positions: np.ndarray, found: dict[str, Way], pieces:
             started = time.perf_counter()
             scores = way(query, candidates)
             spent[name].append((time.perf_counter() - started) * 1e3)
-            runs[name][query_id] = {ids[at]: float(score) for at, score in zip(row, scores, strict=True)}
+            best = np.argsort(-scores, kind="stable")
+            runs[name][query_id] = {ids[row[place]]: float(scores[place]) for place in best}
     values = {name: calculate(MEASURES, data.qrels, run)["nDCG@10"] for name, run in runs.items()}
     return {
         "queries": len(data.queries),
