@@ -264,12 +264,10 @@ def prepare(folder: Path, python: str) -> None:
 
 def earlier(out: Path | None) -> dict[str, Any]:
     """The report so far: what isn't measured again stays."""
+    fresh: dict[str, Any] = {"instruction_class": instruction_class()}
+    fresh |= {part: {} for part in ("runs", "computed_by", "batch_sizes", "left_out", "work")}
     path = report_path(out)
-    if path is not None and path.exists():
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return found
-    fresh = {"instruction_class": instruction_class()}
-    return fresh | {part: {} for part in ("runs", "computed_by", "batch_sizes", "left_out", "work")}
+    return fresh | json.loads(path.read_text(encoding="utf-8")) if path is not None and path.exists() else fresh
 
 
 def versions(python: str) -> list[str]:

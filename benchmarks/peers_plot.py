@@ -78,7 +78,7 @@ def draw(report: dict[str, Any], target: Path) -> None:
     axis.minorticks_off()
     axis.set_yticks(range(len(drawn)), [title for title, _ in drawn])
     axis.invert_yaxis()
-    axis.grid(axis="both", color="#dddddd", zorder=0)
+    axis.grid(color="#dddddd", zorder=0)
     axis.tick_params(labelsize=8)
     for side in ("top", "right", "left"):
         axis.spines[side].set_visible(False)
@@ -86,7 +86,6 @@ def draw(report: dict[str, Any], target: Path) -> None:
     axis.set_title(f"bicross: times as fast as its peers. {where}", fontsize=9, loc="left")
     figure.legend(loc="lower center", ncols=3, fontsize=8, frameon=False)
     figure.tight_layout(rect=(0, 1.1 / figure.get_figheight(), 1, 1))
-    figure.patch.set_facecolor("white")
     figure.savefig(target, metadata={"Date": None})
     plt.close(figure)
 

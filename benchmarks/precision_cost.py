@@ -17,22 +17,16 @@ from common import data_folder, machine, write_report
 
 from bicross import BiEncoder, CrossEncoder
 from bicross.encoding.backends.choosing import PAIRS, installed
+from bicross.evaluation.agreement import best_first
 from bicross.evaluation.datasets import Dataset, load_dataset
-from bicross.evaluation.measures import calculate, parse_measures
+from bicross.evaluation.judging import Judge
 from bicross.evaluation.stages import Stages
 
-MEASURES = parse_measures(["nDCG@10"])
 DEPTH = 30
 
 
 def ndcg(data: Dataset, positions: np.ndarray, scores: np.ndarray) -> float:
-    ids = list(data.documents)
-    orders = np.argsort(-scores, axis=1, kind="stable")  # a run's documents are best first
-    run = {
-        query: {ids[row[place]]: float(values[place]) for place in order if row[place] >= 0}
-        for query, row, values, order in zip(data.queries, positions, scores, orders, strict=True)
-    }
-    return round(float(calculate(MEASURES, data.qrels, run)["nDCG@10"].mean()), 4)
+    return round(float(Judge(data, positions)(best_first(scores)).mean()), 4)
 
 
 def cosine(ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:

@@ -29,13 +29,13 @@ from common import data_folder, instruction_class, machine, write_report
 
 from bicross import BiEncoder, CrossEncoder
 from bicross.encoding.windows import WINDOW_TOKENS, windows
+from bicross.evaluation.agreement import best_first
 from bicross.evaluation.datasets import Dataset, load_dataset
-from bicross.evaluation.measures import calculate, parse_measures
+from bicross.evaluation.judging import Judge
 from bicross.evaluation.stages import Stages
 from bicross.evaluation.statistics import bootstrap_interval
 from bicross.types import Floats
 
-MEASURES = parse_measures(["nDCG@10"])
 Way = Callable[[str, Sequence[str]], Floats]
 
 
@@ -83,20 +83,19 @@ def ways(encoder: BiEncoder, scorer: CrossEncoder, tokens: int) -> tuple[dict[st
 
 
 def compare(data: Dataset, positions: np.ndarray, found: dict[str, Way], pieces: Pieces) -> dict[str, Any]:
-    ids, texts = list(data.documents), list(data.documents.values())
-    runs: dict[str, dict[str, dict[str, float]]] = {name: {} for name in found}
+    texts = list(data.documents.values())
+    scores: dict[str, list[Floats]] = {name: [] for name in found}
     spent: dict[str, list[float]] = {name: [] for name in found}
-    for (query_id, query), row in zip(data.queries.items(), positions, strict=True):
+    for query, row in zip(data.queries.values(), positions, strict=True):
         candidates = [texts[at] for at in row]
         for text in candidates:
             pieces.of(text)
         for name, way in found.items():
             started = time.perf_counter()
-            scores = way(query, candidates)
+            scores[name].append(way(query, candidates))
             spent[name].append((time.perf_counter() - started) * 1e3)
-            best = np.argsort(-scores, kind="stable")
-            runs[name][query_id] = {ids[row[place]]: float(scores[place]) for place in best}
-    values = {name: calculate(MEASURES, data.qrels, run)["nDCG@10"] for name, run in runs.items()}
+    judge = Judge(data, positions)
+    values = {name: judge(best_first(rows)) for name, rows in scores.items()}
     return {
         "queries": len(data.queries),
         "candidates": positions.shape[1],
