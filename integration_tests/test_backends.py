@@ -14,7 +14,7 @@ import pytest
 
 from bicross import BiEncoder, CrossEncoder
 from bicross.encoding import hardware
-from bicross.encoding.backends import parity
+from bicross.encoding.backends import onnx, parity
 from bicross.errors import CheckpointError
 from tiny_models import write_bi_encoder, write_cross_encoder, write_json
 
@@ -186,3 +186,34 @@ def test_each_way_to_quantise_has_its_own_fingerprint(tmp_path: Path) -> None:
     folder = write_bi_encoder(tmp_path / "m")
     prints = {BiEncoder.load(folder, backend=name, precision="int8").query_fingerprint for name in ("onnx", "openvino")}
     assert len(prints) == 2
+
+
+@pytest.mark.skipif(
+    not 1 < hardware.usable_cores() == len(hardware.own_cores()) or onnx._release() < onnx._SPINS_SINCE,
+    reason="threads are bound on Linux alone, from onnxruntime 1.26 on, and to two cores or more without a quota",
+)
+def test_a_sessions_threads_have_a_core_each(tmp_path: Path) -> None:
+    folder, cores = write_bi_encoder(tmp_path / "m"), hardware.own_cores()
+
+    def bound() -> list[int]:
+        """Cores that a thread of this process is bound to."""
+        masks = [os.sched_getaffinity(int(task.name)) for task in Path("/proc/self/task").iterdir()]
+        return [next(iter(mask)) for mask in masks if len(mask) == 1]
+
+    with BiEncoder.load(folder, backend="onnx") as encoder:
+        encoder.encode_query("the cat")
+        assert set(cores[1:]) <= set(bound())
+    assert hardware.own_cores() == cores, "the caller's thread is bound to none"
+
+
+def test_how_a_sessions_threads_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    asleep = {".allow_spinning": "0"}
+    monkeypatch.setattr(onnx, "own_cores", lambda: [1, 4, 6])
+    monkeypatch.setattr(onnx, "version", lambda: "1.26.0")
+    assert onnx._waiting(3)["_thread_affinities"] == "5;7"
+    assert onnx._waiting(2) == asleep, "they would share cores with others"
+    monkeypatch.setattr(onnx, "version", lambda: "1.25.1")
+    assert onnx._waiting(3) == asleep, "they would spin for tens of milliseconds"
+    for cores in ([0], []):
+        monkeypatch.setattr(onnx, "own_cores", lambda cores=cores: cores)
+        assert onnx._waiting(1) == asleep

@@ -117,10 +117,11 @@ def site(folder: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def own_site(folder: Path) -> Iterator[str]:
-    """For tests that index something."""
+def own_site(folder: Path, opened: Any) -> Iterator[str]:
+    """For tests that index something; its pages close before it ends, or their next question would find nobody."""
     with serving(folder) as address:
         yield address
+        opened.close()
 
 
 @pytest.fixture(scope="module")
@@ -152,10 +153,13 @@ def opened(browser: Any) -> Iterator[Any]:
         page.goto(address)
         return page
 
-    open_page.errors = errors
+    def close() -> None:
+        while contexts:
+            contexts.pop().close()
+
+    open_page.errors, open_page.close = errors, close
     yield open_page
-    for context in contexts:
-        context.close()
+    close()
     assert errors == []
 
 

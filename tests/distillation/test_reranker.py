@@ -17,7 +17,7 @@ from bicross.distillation.model_folder import centre_logits, load_base
 from bicross.distillation.packing import pack, score_pairs
 from bicross.distillation.reranker import train_reranker
 from bicross.distillation.trainer import Group, train_groups
-from bicross.errors import ConfigurationError
+from bicross.errors import BicrossWarning, ConfigurationError
 
 pytestmark = pytest.mark.long
 
@@ -40,12 +40,13 @@ def run(toy: Labels, base: Path, encoder, out: Path, **changes):
 
 @pytest.mark.parametrize("loss", ["listwise", "bce"])
 def test_training_beats_the_first_stage_on_a_task_it_cannot_do(
-    toy: Labels, base: Path, encoder, tmp_path, loss
+    toy: Labels, base: Path, encoder, tmp_path, loss, recwarn
 ) -> None:
     report = run(toy, base, encoder, tmp_path / "model", loss=loss, epochs=12)
     figures = report.ndcg["toy"]
     assert figures["cross_encoder"] > figures["first_stage"] + 0.1
     assert figures["both"] >= max(figures["cross_encoder"], figures["first_stage"])
+    assert not [one for one in recwarn if "reorders nothing" in str(one.message)]
     assert report.held_out == {"toy": 12}
     assert report.queries["toy"] + 12 <= len(toy.queries)
 
@@ -65,6 +66,12 @@ class Oracle:
 
     def rank(self, query, texts):
         raise NotImplementedError
+
+
+def test_a_reranker_that_reorders_nothing_is_said_to(toy: Labels, base: Path, encoder, tmp_path) -> None:
+    with pytest.warns(BicrossWarning, match="stage1_weight is 1, which reorders nothing"):
+        report = run(toy, base, encoder, tmp_path / "model", epochs=1, weight_tolerance=1.0)
+    assert report.stage1_weight == 1.0
 
 
 @pytest.mark.parametrize("loss", ["margin_mse", "kl", "mse"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from bicross.distillation.labels import Labels
 from bicross.distillation.model_folder import centre_logits, load_base, write_model
 from bicross.distillation.selection import best_epoch
 from bicross.distillation.trainer import Group, Loss, load_weights, train_groups
-from bicross.errors import ConfigurationError
+from bicross.errors import BicrossWarning, ConfigurationError
 from bicross.types import Encoder, Scorer
 
 _LABEL_LOSSES = {"listwise": losses.listwise_cross_entropy, "bce": losses.binary_cross_entropy}
@@ -91,7 +92,8 @@ def train_reranker(
         candidates: How many the held-out queries have reranked.
         epochs: How often every query is seen. The best of them on the held-out queries is kept.
         held_out: Queries of every set that are trained on by no epoch and that epoch and weight are chosen on.
-        weight_tolerance: nDCG@10 that may be given up for a larger weight of the first stage; see `choose_weight`.
+        weight_tolerance: nDCG@10 that may be given up for a larger weight of the first stage; see `choose_weight`. A
+            warning says where all of it is the first stage's.
         inference_length: The model's limit in tokens of a pair; held-out pairs are scored with it.
         settings: Batch size, learning rate, training length and seed.
         further: Groups beside the drawn ones, seen in every epoch. Their labels may be shares, such as the softmax of
@@ -175,6 +177,14 @@ def train_reranker(
     }
     extras = {"stage1_weight": weight, "stage1_scale": "candidates", **recipe, **chosen}
     write_model(out, model, tokenizer, max_length=inference_length, extras=extras)
+    if weight == 1.0:
+        warnings.warn(
+            "On the held-out queries the cross-encoder adds no more nDCG@10 to the first stage than "
+            f"weight_tolerance={weight_tolerance:g}, so that stage1_weight is 1, which reorders nothing. Train longer "
+            "(epochs), keep more layers, bring more queries, or lower weight_tolerance.",
+            BicrossWarning,
+            stacklevel=2,
+        )
     return report
 
 

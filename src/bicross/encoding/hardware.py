@@ -41,10 +41,14 @@ def has_int8_dot() -> bool:
     return bool(cpu_flags() & {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"})
 
 
+def own_cores() -> list[int]:
+    """Numbers of the cores that the calling thread may run on; empty where the system doesn't say (macOS, Windows)."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
 def usable_cores() -> int:
     """How many cores this process may use: its affinity, within the container's quota."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, _quota(Path("/sys/fs/cgroup/cpu.max"))))
+    return max(1, min(len(own_cores()) or os.cpu_count() or 1, _quota(Path("/sys/fs/cgroup/cpu.max"))))
 
 
 def _quota(path: Path) -> int:

@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, NamedTuple, TypeVar
 
 from bicross.arguments import check_count
+from bicross.encoding.hardware import own_cores
 from bicross.encoding.loading import Lease, LoadOptions, share
 from bicross.errors import ConfigurationError, WorkerError
 
@@ -158,8 +159,7 @@ def own_device() -> str:
 
 def _shares(count: int) -> list[list[int]]:
     """Each worker's part of the cores that this process may use; cores are shared where there are fewer."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = sorted(affinity(0)) if affinity else list(range(os.cpu_count() or 1))
+    cores = own_cores() or list(range(os.cpu_count() or 1))
     return [cores[number::count] or [cores[number % len(cores)]] for number in range(count)]
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bicross.encoding.backends.protocol import ClassifierModel, Tokens
 from bicross.encoding.backends.torch import TorchClassifier, TorchModel
-from bicross.encoding.backends.torch_loading import inference, load_transformer, max_positions
+from bicross.encoding.backends.torch_loading import inference, load_transformer, max_positions, on_device
 from bicross.encoding.backends.torch_options import TorchOptions
 from bicross.encoding.checkpoint import weight_files
 from bicross.encoding.pooling import pool
@@ -56,8 +56,8 @@ class TorchDecoder(TorchModel):
         """Logits of a padded batch of pairs. **Shape:** ids, mask (batch, length) → (batch, labels)."""
         del types
         with inference():
-            mask_ = torch.from_numpy(mask).to(self.device)
-            hidden = self._model(input_ids=torch.from_numpy(ids).to(self.device), attention_mask=mask_)
+            mask_ = on_device(mask, self.device)
+            hidden = self._model(input_ids=on_device(ids, self.device), attention_mask=mask_)
             last = pool(hidden.last_hidden_state.to(self.device), mask_, ("lasttoken",))
             logits = last @ self._rows.T
             if self._cap:

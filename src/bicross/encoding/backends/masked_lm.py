@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from bicross.encoding.backends.protocol import Tokens
-from bicross.encoding.backends.torch_loading import inference, load_transformer, max_positions
+from bicross.encoding.backends.torch_loading import inference, load_transformer, max_positions, on_device
 from bicross.encoding.backends.torch_options import TorchOptions
 from bicross.encoding.specs import SpladeSpec
 from bicross.encoding.static import read_tensors
@@ -32,8 +32,8 @@ class TorchMaskedLM:
     def weights(self, ids: Tokens, mask: Tokens) -> Floats:
         """Weights of a padded batch. **Shape:** ids and mask (batch, length) → (batch, vocabulary)."""
         with inference():
-            mask_ = torch.from_numpy(mask).to(self.device)
-            logits = self._model(input_ids=torch.from_numpy(ids).to(self.device), attention_mask=mask_).logits
+            mask_ = on_device(mask, self.device)
+            logits = self._model(input_ids=on_device(ids, self.device), attention_mask=mask_).logits
             logits = logits.masked_fill(mask_.unsqueeze(-1) == 0, 0.0)
             if self._spec.pooling == "max":  # the functions below grow with their input: the maximum may come first
                 return self._saturate(logits.amax(dim=1)).float().cpu().numpy()

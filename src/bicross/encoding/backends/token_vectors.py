@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
 from bicross.encoding.backends.protocol import Tokens
 from bicross.encoding.backends.torch import TorchModel
 from bicross.encoding.backends.torch_heads import dense_head
-from bicross.encoding.backends.torch_loading import inference, load_transformer, max_positions
+from bicross.encoding.backends.torch_loading import inference, load_transformer, max_positions, on_device
 from bicross.encoding.backends.torch_options import TorchOptions
 from bicross.encoding.checkpoint import weight_files
 from bicross.encoding.late_checkpoint import LateCheckpoint
@@ -44,7 +43,7 @@ class TorchTokenVectors(TorchModel):
     def vectors(self, ids: Tokens, mask: Tokens) -> Floats:
         """Unit vectors of the tokens of a padded batch. **Shape:** (batch, length) → (batch, length, dimension)."""
         with inference():
-            ids_, mask_ = (torch.from_numpy(part).to(self.device) for part in (ids, mask))
+            ids_, mask_ = (on_device(part, self.device) for part in (ids, mask))
             states: Tensor = self._model(input_ids=ids_, attention_mask=mask_).last_hidden_state.to(self.device).float()
             for head in self._heads:
                 states = head(states)

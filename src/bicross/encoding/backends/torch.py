@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from bicross.encoding.backends.protocol import Tokens
 from bicross.encoding.backends.torch_heads import head_module
-from bicross.encoding.backends.torch_loading import inference, load_transformer, max_positions
+from bicross.encoding.backends.torch_loading import inference, load_transformer, max_positions, on_device
 from bicross.encoding.backends.torch_options import TorchOptions
 from bicross.encoding.checkpoint import weight_files
 from bicross.encoding.pooling import pool
@@ -119,7 +119,7 @@ class TorchTower(TorchModel):
     def states(self, ids: Tokens, mask: Tokens) -> tuple[Tensor, Tensor]:
         """The tokens' vectors, and the mask, on the device. **Shape:** (batch, length, width), (batch, length)."""
         with inference():
-            ids_, mask_ = torch.from_numpy(ids).to(self.device), torch.from_numpy(mask).to(self.device)
+            ids_, mask_ = on_device(ids, self.device), on_device(mask, self.device)
             return self._module.states(ids_, mask_), mask_
 
     def pooled(self, states: tuple[Tensor, Tensor], mask: Tokens, prompt_length: int = 0) -> Floats:
@@ -147,10 +147,10 @@ class TorchClassifier(TorchModel):
     def logits(self, ids: Tokens, mask: Tokens, types: Tokens | None) -> Floats:
         """Logits of a padded batch of pairs. **Shape:** ids, mask, types (batch, length) → (batch, labels)."""
         with inference():
-            inputs = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+            inputs = {"input_ids": ids, "attention_mask": mask}
             if types is not None:
-                inputs["token_type_ids"] = torch.from_numpy(types)
-            logits = self._model(**{name: value.to(self.device) for name, value in inputs.items()}).logits
+                inputs["token_type_ids"] = types
+            logits = self._model(**{name: on_device(value, self.device) for name, value in inputs.items()}).logits
             return np.asarray(logits.float().cpu().numpy(), dtype=np.float32)
 
 

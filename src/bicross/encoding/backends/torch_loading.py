@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bicross.encoding.backends.protocol import Tokens
 from bicross.encoding.backends.quantization import quantization_config
 from bicross.encoding.backends.torch_options import TorchOptions
 from bicross.encoding.checkpoint import weight_files
@@ -102,6 +103,15 @@ def inference() -> Iterator[None]:
     except torch.OutOfMemoryError as error:
         torch.cuda.empty_cache()
         raise MemoryError(f"{str(error).split('. ', 1)[0]}. Use a smaller batch_tokens, or another device.") from error
+
+
+def on_device(tokens: Tokens, device: str) -> Tensor:
+    """Token ids or a mask on the device. A graphics card fetches them from pinned memory, while the code goes on.
+
+    **Shape:** any → the same.
+    """
+    here = torch.from_numpy(tokens)
+    return here.pin_memory().to(device, non_blocking=True) if device.startswith("cuda") else here.to(device)
 
 
 @contextmanager
