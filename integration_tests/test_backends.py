@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -197,7 +198,10 @@ def test_a_sessions_threads_have_a_core_each(tmp_path: Path) -> None:
 
     def bound() -> list[int]:
         """Cores that a thread of this process is bound to."""
-        masks = [os.sched_getaffinity(int(task.name)) for task in Path("/proc/self/task").iterdir()]
+        masks = []
+        for task in Path("/proc/self/task").iterdir():
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                masks.append(os.sched_getaffinity(int(task.name)))
         return [next(iter(mask)) for mask in masks if len(mask) == 1]
 
     with BiEncoder.load(folder, backend="onnx") as encoder:
