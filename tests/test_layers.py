@@ -112,6 +112,7 @@ HEAVY = {
         "encoding/backends/decoder.py",
         "encoding/backends/token_vectors.py",
         "encoding/backends/masked_lm.py",
+        "encoding/backends/memory.py",
         "encoding/backends/exporting.py",
         "encoding/backends/onnx_export.py",
         "encoding/backends/openvino_export.py",

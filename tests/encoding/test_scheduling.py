@@ -283,6 +283,57 @@ def test_a_batch_that_memory_is_too_small_for_is_halved_and_later_ones_are_small
         Scheduler(80).run("m", [0.0] * 20, [10] * 20, lambda rows: (_ for _ in ()).throw(MemoryError()), out)
 
 
+class Sent:
+    """Results on their way, which note when they are waited for."""
+
+    def __init__(self, rows: list[float], events: list[str]) -> None:
+        self.rows, self.events = rows, events
+        events.append(f"launched {len(rows)}")
+
+    def __array__(self, dtype: object = None, copy: object = None) -> Floats:
+        self.events.append(f"read {len(self.rows)}")
+        return np.array([[2 * row] for row in self.rows], np.float32)
+
+
+def test_a_batch_is_launched_before_the_results_of_the_one_before_are_read() -> None:
+    events: list[str] = []
+    out = np.empty((9, 1), np.float32)
+    Scheduler(40).run("m", [float(i) for i in range(9)], [10] * 9, lambda rows: Sent(rows, events), out)
+    assert events == ["launched 4", "launched 4", "read 4", "launched 1", "read 4", "read 1"]
+    assert out[:, 0].tolist() == [2.0 * i for i in range(9)]
+
+
+def test_a_short_request_and_the_halves_of_a_batch_read_what_is_on_its_way() -> None:
+    events: list[str] = []
+    out = np.empty((1, 1), np.float32)
+    Scheduler(800).run("m", [3.0], [10], lambda rows: Sent(rows, events), out)
+    assert out.tolist() == [[6.0]]
+
+    def small(rows: list[float]) -> Sent:
+        if len(rows) > 3:
+            raise MemoryError
+        return Sent(rows, events)
+
+    out = np.empty((8, 1), np.float32)
+    Scheduler(80).run("m", [float(i) for i in range(8)], [10] * 8, small, out)
+    assert out[:, 0].tolist() == [2.0 * i for i in range(8)]
+
+
+def test_a_long_job_s_batches_are_as_large_as_the_device_s_memory_holds() -> None:
+    model, asked = Model(), []
+    out = np.empty((8, 1), np.float32)
+
+    def room(longest: int) -> int:
+        asked.append(longest)
+        return 30
+
+    Scheduler(80).run("m", [float(i) for i in range(8)], [10, 9] * 4, model.compute, out, room=room)
+    assert [len(batch) for batch in model.batches] == [3, 3, 2]
+    assert asked == [10]
+    Scheduler(80).run("m", [1.0], [10], model.compute, out[:1], room=room)
+    assert asked == [10]  # not for a short request
+
+
 @pytest.mark.filterwarnings("ignore::bicross.errors.BicrossWarning")  # numbers are unknown to the tiny model
 def test_torch_s_memory_error_is_python_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch = pytest.importorskip("torch")

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bicross.encoding import workers
+from bicross.encoding.backends.protocol import Result
 from bicross.encoding.batching import distinct, pad, slabs
 from bicross.encoding.counting import Counts
 from bicross.encoding.loading import Files, Lease, LoadOptions, check_unchanged
@@ -161,13 +162,20 @@ def embed(tower: Tower, slab: _Slab, prompt: str, batch_tokens: int | None, adva
     prompt_length = tower.tokenizer.prompt_length(prompt)
     vectors = np.empty((len(slab.rows), model.dimension), dtype=np.float32)
 
-    def compute(rows: list[Ids]) -> Floats:
+    def compute(rows: list[Ids]) -> Result:
         ids, mask = pad(rows, pad_id, model.padded)
         return model.vectors(ids, mask, prompt_length)
 
     lengths = [model.padded(len(row)) for row in slab.rows]
     scheduler_of(model.device).run(
-        (model, prompt_length), slab.rows, lengths, compute, vectors, batch_tokens=batch_tokens, advance=advance
+        (model, prompt_length),
+        slab.rows,
+        lengths,
+        compute,
+        vectors,
+        batch_tokens=batch_tokens,
+        room=model.room,
+        advance=advance,
     )
     return vectors
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
+import numpy as np
+
 from bicross.encoding.backends.protocol import Tokens, TowerModel
 from bicross.encoding.embedding import embed, tokenise
 from bicross.encoding.towers import Tower
@@ -47,7 +49,7 @@ class _Timed:
         started = time.perf_counter()
         states = self._model.states(ids, mask)
         between = time.perf_counter()
-        vectors = self._model.pooled(states, mask, prompt_length)
+        vectors = np.asarray(self._model.pooled(states, mask, prompt_length))
         ended = time.perf_counter()
         if self._model.device != "cpu":
             between = ended

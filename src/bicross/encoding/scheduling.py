@@ -19,12 +19,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from bicross.encoding.backends.protocol import Result
 from bicross.encoding.batching import plan_batches
 from bicross.types import Floats
 
-Compute = Callable[[list[Any]], Floats]
-"""Rows of token ids to one result each. **Shape:** (rows,) → (rows, width)."""
+Compute = Callable[[list[Any]], Result]
+"""Rows of token ids to one result each, perhaps on its way. **Shape:** (rows,) → (rows, width)."""
 
 CPU_BATCH_TOKENS = 2_048
 GPU_BATCH_TOKENS = 65_536
@@ -86,6 +88,7 @@ class Scheduler:
         out: Floats,
         *,
         batch_tokens: int | None = None,
+        room: Callable[[int], int] | None = None,
         advance: Callable[[int], object] | None = None,
     ) -> None:
         """Compute rows, in batches of similar length and in turn with the other callers.
@@ -97,6 +100,7 @@ class Scheduler:
             compute: Called by one thread at a time.
             out: Where the results go, in the rows' order. **Shape:** (rows, width).
             batch_tokens: Most tokens of a batch, padding included; None: what suits the device.
+            room: Tokens of a batch that the device's free memory holds, for its longest row; asked once a long job.
             advance: Told how many rows are done.
         """
         budget = batch_tokens or self.batch_tokens
@@ -105,7 +109,7 @@ class Scheduler:
         if len(rows) * max(lengths) <= self.batch_tokens // _SHARE:
             self._run_short(_Call((key, budget), rows, lengths), compute, out, budget)
         else:
-            self._run_long(rows, lengths, compute, out, budget, advance)
+            self._run_long(rows, lengths, compute, out, min(budget, room(max(lengths))) if room else budget, advance)
             return
         if advance is not None:
             advance(len(rows))
@@ -123,16 +127,23 @@ class Scheduler:
     ) -> None:
         batches = plan_batches(lengths, lambda: self._allowed(budget))
         left = len(rows)
+        launched: tuple[npt.NDArray[np.intp], Result] | None = None
         with self._lock:
             self._jobs += 1
         try:
             while left:
                 with self._turn():
                     batch = next(batches)  # planned in its turn: who waits now decides over its size
-                    out[batch] = self._fitting(compute, [rows[i] for i in batch], lengths[batch[0]])
+                    results = self._fitting(compute, [rows[i] for i in batch], lengths[batch[0]])
                 left -= len(batch)
+                # A card has this batch before the results of the one before are waited for.
+                if launched is not None:
+                    out[launched[0]] = launched[1]
+                launched = batch, results
                 if advance is not None:
                     advance(len(batch))
+            if launched is not None:
+                out[launched[0]] = launched[1]
         finally:
             with self._lock:
                 self._jobs -= 1
@@ -142,7 +153,7 @@ class Scheduler:
         most = min(budget, self._fits)
         return min(most, self.batch_tokens // _SHARE) if arriving else most
 
-    def _fitting(self, compute: Compute, rows: list[Any], longest: int) -> Floats:
+    def _fitting(self, compute: Compute, rows: list[Any], longest: int) -> Result:
         """Results of rows, computed in halves where the device's memory is too small; later batches are smaller."""
         try:
             return compute(rows)
@@ -210,7 +221,7 @@ class Scheduler:
     def _compute(self, calls: Sequence[_Call], compute: Compute, width: int, budget: int) -> Floats:
         rows = [row for call in calls for row in call.rows]
         if len(rows) == 1:
-            return compute(rows)
+            return np.asarray(compute(rows))
         lengths = [length for call in calls for length in call.lengths]
         results = np.empty((len(rows), width), dtype=np.float32)
         # Queries of 8 and of 30 tokens in one batch would be padding for the most part.

@@ -14,7 +14,7 @@ from bicross.encoding import workers
 from bicross.encoding.backends import graphs
 from bicross.encoding.backends.choosing import Choice
 from bicross.encoding.backends.graph import GraphClassifier
-from bicross.encoding.backends.protocol import ClassifierModel
+from bicross.encoding.backends.protocol import ClassifierModel, Result
 from bicross.encoding.batching import distinct, pad, slabs
 from bicross.encoding.counting import Counts
 from bicross.encoding.families import temperature
@@ -96,13 +96,15 @@ def score_rows(
     tokenizer, model = classifier.tokenizer, classifier.model
     logits = np.empty((len(rows), model.labels), dtype=np.float32)
 
-    def compute(batch: list[PairRow]) -> Floats:
+    def compute(batch: list[PairRow]) -> Result:
         ids, mask = pad([ids for ids, _, _ in batch], tokenizer.pad_id, model.padded)
         types = pad([types for _, types, _ in batch], 0, model.padded)[0] if tokenizer.type_ids else None
         return model.logits(ids, mask, types)
 
     lengths = [model.padded(len(ids)) for ids, _, _ in rows]
-    scheduler_of(model.device).run(model, rows, lengths, compute, logits, batch_tokens=batch_tokens, advance=advance)
+    scheduler_of(model.device).run(
+        model, rows, lengths, compute, logits, batch_tokens=batch_tokens, room=model.room, advance=advance
+    )
     finite = np.isfinite(logits).all(axis=1)
     if not finite.all():
         raise CheckpointError(

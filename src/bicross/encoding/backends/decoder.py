@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from bicross.encoding.backends.protocol import ClassifierModel, Tokens
+from bicross.encoding.backends.protocol import ClassifierModel, Result, Tokens
 from bicross.encoding.backends.torch import TorchClassifier, TorchModel
-from bicross.encoding.backends.torch_loading import inference, load_transformer, max_positions, on_device
+from bicross.encoding.backends.torch_loading import fetched, inference, load_transformer, max_positions, on_device
 from bicross.encoding.backends.torch_options import TorchOptions
 from bicross.encoding.checkpoint import weight_files
 from bicross.encoding.pooling import pool
 from bicross.encoding.specs import AnswerSpec, ScorerSpec, TransformerSpec
 from bicross.errors import CheckpointError
-from bicross.types import Floats
 
 _HEAD, _CLASSES = "lm_head.weight", "score.weight"
 _SCALES = ("logit_scale", "logits_scaling")
@@ -44,7 +42,7 @@ class TorchDecoder(TorchModel):
     def __init__(self, spec: ScorerSpec, options: TorchOptions) -> None:
         self.precision = options.precision
         self._model, self.device = load_transformer(spec.encoder, "AutoModel", options)
-        config = self._model.config
+        self.config = config = self._model.config
         self.positions = max_positions(config)
         self._compared = spec.answer is not None and spec.answer.false_id is not None
         rows = _class_rows(spec.encoder) if spec.answer is None else _answer_rows(spec, spec.answer, self._model)
@@ -52,7 +50,7 @@ class TorchDecoder(TorchModel):
         self._cap = getattr(config, "final_logit_softcapping", None) if spec.answer is not None else None
         self.labels = 1 if spec.answer is not None else len(rows)
 
-    def logits(self, ids: Tokens, mask: Tokens, types: Tokens | None) -> Floats:
+    def logits(self, ids: Tokens, mask: Tokens, types: Tokens | None) -> Result:
         """Logits of a padded batch of pairs. **Shape:** ids, mask (batch, length) → (batch, labels)."""
         del types
         with inference():
@@ -64,7 +62,7 @@ class TorchDecoder(TorchModel):
                 logits = self._cap * torch.tanh(logits / self._cap)
             if self._compared:
                 logits = logits[:, :1] - logits[:, 1:]
-            return np.asarray(logits.cpu().numpy(), dtype=np.float32)
+            return fetched(logits)
 
 
 def _places(spec: TransformerSpec) -> dict[str, str]:

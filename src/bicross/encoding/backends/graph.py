@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 
 import numpy as np
@@ -38,6 +39,11 @@ class _GraphModel:
         """The length that a batch with this longest row is padded to. **Unit:** tokens."""
         padded = self._runner.padded(length)
         return padded if self.positions is None else min(padded, self.positions)
+
+    def room(self, longest: int) -> int:
+        """See `Model.room`: no limit on a CPU."""
+        del longest
+        return sys.maxsize
 
 
 class GraphTower(_GraphModel):
@@ -97,6 +103,11 @@ class StaticTower:
     def padded(self, length: int) -> int:
         """No more than the longest row."""
         return length
+
+    def room(self, longest: int) -> int:
+        """See `Model.room`: no limit on a CPU."""
+        del longest
+        return sys.maxsize
 
     def vectors(self, ids: Tokens, mask: Tokens, prompt_length: int = 0) -> Floats:
         """Vectors of a padded batch. **Shape:** ids, mask (batch, length) → (batch, dimension)."""

@@ -12,6 +12,17 @@ from bicross.types import Floats
 Tokens = npt.NDArray[np.int64]
 
 
+class OnItsWay(Protocol):
+    """A result that a device still computes or sends."""
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Floats:
+        """Waits for it."""
+
+
+Result = Floats | OnItsWay
+"""What `numpy.asarray` makes an array of."""
+
+
 class Model(Protocol):
     """What both kinds of model tell about themselves."""
 
@@ -34,6 +45,9 @@ class Model(Protocol):
     def padded(self, length: int) -> int:
         """The length that a batch with this longest row is padded to. **Unit:** tokens."""
 
+    def room(self, longest: int) -> int:
+        """How long a batch with this longest row may be, padding included, by the device's memory. **Unit:** tokens."""
+
 
 class TowerModel(Model, Protocol):
     """Token ids in, vectors out."""
@@ -42,13 +56,13 @@ class TowerModel(Model, Protocol):
     def dimension(self) -> int:
         """Length of a vector."""
 
-    def vectors(self, ids: Tokens, mask: Tokens, prompt_length: int = 0) -> Floats:
+    def vectors(self, ids: Tokens, mask: Tokens, prompt_length: int = 0) -> Result:
         """Vectors of a padded batch: `states`, `pooled`. **Shape:** ids, mask (batch, length) → (batch, dimension)."""
 
     def states(self, ids: Tokens, mask: Tokens) -> Any:
         """A padded batch through the transformer: what `pooled` takes."""
 
-    def pooled(self, states: Any, mask: Tokens, prompt_length: int = 0) -> Floats:
+    def pooled(self, states: Any, mask: Tokens, prompt_length: int = 0) -> Result:
         """What stands behind the transformer. **Shape:** mask (batch, length) → (batch, dimension)."""
 
 
@@ -59,7 +73,7 @@ class ClassifierModel(Model, Protocol):
     def labels(self) -> int:
         """How many logits a pair gets."""
 
-    def logits(self, ids: Tokens, mask: Tokens, types: Tokens | None) -> Floats:
+    def logits(self, ids: Tokens, mask: Tokens, types: Tokens | None) -> Result:
         """Logits of a padded batch of pairs. **Shape:** ids, mask, types (batch, length) → (batch, labels)."""
 
 

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from bicross.encoding.backends.protocol import Tokens
+from bicross.encoding.backends.memory import free_tokens
+from bicross.encoding.backends.protocol import Result, Tokens
 from bicross.encoding.backends.torch_heads import head_module
-from bicross.encoding.backends.torch_loading import inference, load_transformer, max_positions, on_device
+from bicross.encoding.backends.torch_loading import fetched, inference, load_transformer, max_positions, on_device
 from bicross.encoding.backends.torch_options import TorchOptions
 from bicross.encoding.checkpoint import weight_files
 from bicross.encoding.pooling import pool
@@ -26,17 +26,24 @@ from bicross.encoding.specs import (
     TowerSpec,
 )
 from bicross.encoding.static import static_table
-from bicross.types import Floats
 
 
 class TorchModel:
     """What the models of this backend share."""
 
     backend = "torch"
+    device: str
+    precision: str
+    config: Any = None
+    """transformers' configuration; None for a table of token vectors."""
 
     def padded(self, length: int) -> int:
         """The length that a batch with this longest row is padded to: no more."""
         return length
+
+    def room(self, longest: int) -> int:
+        """See `Model.room`."""
+        return free_tokens(self.config, longest, self.precision, self.device)
 
 
 class TowerModule(nn.Module):
@@ -111,8 +118,9 @@ class TorchTower(TorchModel):
         self.device = self._module.device
         self.positions = self._module.positions
         self.dimension = self._module.dimension
+        self.config = getattr(self._module.model, "config", None)
 
-    def vectors(self, ids: Tokens, mask: Tokens, prompt_length: int = 0) -> Floats:
+    def vectors(self, ids: Tokens, mask: Tokens, prompt_length: int = 0) -> Result:
         """Vectors of a padded batch; see `TowerModule.forward`."""
         return self.pooled(self.states(ids, mask), mask, prompt_length)
 
@@ -122,11 +130,11 @@ class TorchTower(TorchModel):
             ids_, mask_ = on_device(ids, self.device), on_device(mask, self.device)
             return self._module.states(ids_, mask_), mask_
 
-    def pooled(self, states: tuple[Tensor, Tensor], mask: Tokens, prompt_length: int = 0) -> Floats:
+    def pooled(self, states: tuple[Tensor, Tensor], mask: Tokens, prompt_length: int = 0) -> Result:
         """A batch's vectors from its tokens'. **Shape:** (batch, dimension)."""
         del mask  # that on the device is among the states
         with inference():
-            return self._module.pooled(*states, prompt_length).float().cpu().numpy()
+            return fetched(self._module.pooled(*states, prompt_length))
 
 
 class TorchClassifier(TorchModel):
@@ -141,17 +149,18 @@ class TorchClassifier(TorchModel):
         self._model, self.device = load_transformer(spec.encoder, "AutoModelForSequenceClassification", options)
         if self.precision != "float32" and "quantization_config" not in options.model_options:
             _head_in_float32(self._model, spec.encoder.folder)
-        self.positions = max_positions(self._model.config)
-        self.labels = int(self._model.config.num_labels)
+        self.config = self._model.config
+        self.positions = max_positions(self.config)
+        self.labels = int(self.config.num_labels)
 
-    def logits(self, ids: Tokens, mask: Tokens, types: Tokens | None) -> Floats:
+    def logits(self, ids: Tokens, mask: Tokens, types: Tokens | None) -> Result:
         """Logits of a padded batch of pairs. **Shape:** ids, mask, types (batch, length) → (batch, labels)."""
         with inference():
             inputs = {"input_ids": ids, "attention_mask": mask}
             if types is not None:
                 inputs["token_type_ids"] = types
-            logits = self._model(**{name: on_device(value, self.device) for name, value in inputs.items()}).logits
-            return np.asarray(logits.float().cpu().numpy(), dtype=np.float32)
+            given = {name: on_device(value, self.device) for name, value in inputs.items()}
+            return fetched(self._model(**given).logits)
 
 
 def _head_in_float32(model: Any, folder: os.PathLike[str]) -> None:

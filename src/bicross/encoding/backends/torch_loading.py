@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bicross.encoding.backends.protocol import Tokens
+from bicross.encoding.backends.protocol import Result, Tokens
 from bicross.encoding.backends.quantization import quantization_config
 from bicross.encoding.backends.torch_options import TorchOptions
 from bicross.encoding.checkpoint import weight_files
@@ -112,6 +113,26 @@ def on_device(tokens: Tokens, device: str) -> Tensor:
     """
     here = torch.from_numpy(tokens)
     return here.pin_memory().to(device, non_blocking=True) if device.startswith("cuda") else here.to(device)
+
+
+class _OnItsWay:
+    """What a graphics card still computes or sends: the next batch can be given to it meanwhile."""
+
+    def __init__(self, result: Tensor) -> None:
+        self._here = result.to("cpu", non_blocking=True)  # torch takes pinned memory for it
+        self._sent = torch.cuda.current_stream(result.device).record_event()
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        del copy  # the memory belongs to nobody else
+        self._sent.synchronize()
+        found: npt.NDArray[Any] = self._here.numpy()
+        return found if dtype is None else found.astype(dtype, copy=False)
+
+
+def fetched(result: Tensor) -> Result:
+    """A result in float32; a graphics card's is on its way. **Shape:** any → the same."""
+    exact = result.float()
+    return _OnItsWay(exact) if exact.is_cuda else exact.cpu().numpy()
 
 
 @contextmanager
