@@ -39,13 +39,16 @@ def weighted_sum(cross: npt.ArrayLike, first: npt.ArrayLike, weight: float) -> n
     return np.asarray((1 - weight) * c + weight * (c.mean() + c.std() * z))
 
 
-def exact_top_k(queries: Floats, documents: Floats, top_k: int) -> tuple[npt.NDArray[np.int32], Floats]:
+def exact_top_k(
+    queries: Floats, documents: Floats, top_k: int, *, longest: float | None = None
+) -> tuple[npt.NDArray[np.int32], Floats]:
     """The documents with the largest dot products; ties in the documents' order.
 
     Args:
         queries: **Shape:** (queries, dimension).
         documents: **Shape:** (documents, dimension).
         top_k: How many.
+        longest: Length of the longest document's vector, where it is known: to find it takes longer than one query.
 
     Returns:
         Positions and scores, best first. **Shape:** both (queries, min(top_k, documents)).
@@ -59,7 +62,7 @@ def exact_top_k(queries: Floats, documents: Floats, top_k: int) -> tuple[npt.NDA
     scores = np.zeros((len(queries), count), dtype=np.float32)
     if count == 0:
         return positions, scores
-    longest = float(np.linalg.norm(documents, axis=1).max())
+    longest = float(np.linalg.norm(documents, axis=1).max()) if longest is None else longest
     block = max(_SCORED_AT_ONCE // len(documents), 1)
     for start in range(0, len(queries), block):
         part = queries[start : start + block] @ documents.T

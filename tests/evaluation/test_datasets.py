@@ -191,13 +191,16 @@ def test_ir_datasets_names_are_checked() -> None:
         load_dataset("irds:beir/scifact")
 
 
-def test_a_set_of_ir_datasets_is_read_like_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch):
+    """A set of ir_datasets, in memory; what it has may be changed."""
     import ir_datasets
     from ir_datasets.datasets.beir import BeirTitleDoc
     from ir_datasets.formats import GenericQuery, TrecQrel
 
     class Source:
-        has_docs = has_queries = has_qrels = staticmethod(lambda: True)
+        def __init__(self) -> None:
+            self.has_docs = self.has_queries = self.has_qrels = lambda: True
 
         def docs_iter(self):
             return (BeirTitleDoc(i, text, title) for i, (title, text) in DOCUMENTS.items())
@@ -208,9 +211,27 @@ def test_a_set_of_ir_datasets_is_read_like_a_folder(monkeypatch: pytest.MonkeyPa
         def qrels_iter(self):
             return (TrecQrel(q, d, grade, "0") for q, grades in QRELS.items() for d, grade in grades.items())
 
-    monkeypatch.setattr(ir_datasets, "load", lambda name: Source())
+    source = Source()
+    monkeypatch.setattr(ir_datasets, "load", lambda name: source)
+    return source
+
+
+def test_a_set_of_ir_datasets_is_read_like_a_folder(toy) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         data = load_dataset("irds:toy")
     assert data.documents == {i: f"{title} {text}".strip() for i, (title, text) in DOCUMENTS.items()}
     assert (data.queries, data.qrels) == (QUERIES, QRELS)
+    assert load_dataset("irds:toy", judged=False) == data
+
+
+def test_a_set_of_ir_datasets_without_judgments_serves_where_none_are_needed(toy, monkeypatch) -> None:
+    toy.has_qrels = lambda: False
+    monkeypatch.setattr(toy, "qrels_iter", lambda: pytest.fail("read judgments that aren't there"))
+    data = load_dataset("irds:toy", judged=False)
+    assert (list(data.documents), data.queries, data.qrels) == (list(DOCUMENTS), QUERIES, {})
+    with pytest.raises(ConfigurationError, match="documents, queries and judgments; it lacks judgments"):
+        load_dataset("irds:toy")
+    toy.has_queries = lambda: False
+    with pytest.raises(ConfigurationError, match="must have documents and queries; it lacks queries"):
+        load_dataset("irds:toy", judged=False)

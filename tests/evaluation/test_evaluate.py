@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import doctest
 import json
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +15,9 @@ from bicross.errors import BicrossWarning, ConfigurationError, InputError, Input
 from bicross.evaluation import Dataset, Stages, evaluate, load_dataset
 from bicross.evaluation.retrievers import read_answer
 from bicross.evaluation.runs import read_run
+from bicross.sparse import BM25Encoder
 from tiny_data import DOCUMENTS, QUERIES
+from word_models import WordEncoder, WordScorer
 
 PERFECT = {"a cat on a tree": ["d1", "d2"], "the fish in a river": ["d3"], "no bird flies": ["d4"]}
 
@@ -120,9 +124,73 @@ def test_the_querys_own_document_is_dropped_before_the_cut(bi_encoder: BiEncoder
 def test_a_bi_encoder_alone_is_a_first_stage(data: Dataset, bi_encoder: BiEncoder, tmp_path: Path) -> None:
     found = evaluate(bi_encoder, data, cache_dir=tmp_path / "cache", timed=2)
     assert list(found.stages) == ["first_stage"]
-    assert list(found.milliseconds) == ["encode"]
+    assert list(found.milliseconds) == ["encode", "retrieve"]
     assert (tmp_path / "cache" / "vectors.sqlite").is_file()
     assert found.as_dict()["two_stage"] is None
+
+
+@pytest.mark.parametrize(
+    ("first_stage", "wanted"),
+    [
+        ("dense", {"encode": 1, "retrieve": 10}),
+        ("bm25", {"encode": 2, "retrieve": 20}),
+        ("hybrid", {"encode": 3, "retrieve": 130}),
+    ],
+)
+@pytest.mark.parametrize("second", [True, False])
+def test_a_timed_query_takes_what_its_first_stage_does(
+    data: Dataset, monkeypatch: pytest.MonkeyPatch, first_stage: str, wanted: dict[str, int], second: bool
+) -> None:
+    """By a clock that goes on where work is done, each kind by another step."""
+    done: list[float] = []
+
+    def costing(work: Callable, milliseconds: int) -> Callable:
+        def costed(*arguments, **options):
+            done.append(milliseconds / 1e3)
+            return work(*arguments, **options)
+
+        return costed
+
+    clock = SimpleNamespace(perf_counter=lambda: sum(done))
+    monkeypatch.setattr("bicross.evaluation.searching.time", clock)
+    monkeypatch.setattr(WordEncoder, "encode_query", costing(WordEncoder.encode_query, 1))
+    monkeypatch.setattr(BM25Encoder, "encode_query", costing(BM25Encoder.encode_query, 2))
+    legs = import_module("bicross.evaluation.legs")
+    monkeypatch.setattr(legs, "exact_top_k", costing(legs.exact_top_k, 10))
+    monkeypatch.setattr(legs.SparseIndex, "search", costing(legs.SparseIndex.search, 20))
+    monkeypatch.setattr(legs, "fuse", costing(legs.fuse, 100))
+    monkeypatch.setattr(WordScorer, "predict", costing(WordScorer.predict, 1000))
+    with Stages(WordEncoder(), WordScorer() if second else None) as stages:
+        found = evaluate(stages, data, first_stage=first_stage, timed=2)
+    assert list(found.milliseconds) == ["encode", "retrieve", *(["rerank"] if second else [])]
+    for stage, milliseconds in (wanted | ({"rerank": 1000} if second else {})).items():
+        assert found.milliseconds[stage] == pytest.approx((milliseconds, milliseconds))
+
+
+def test_no_dense_model_is_asked_for_bm25(data: Dataset) -> None:
+    class Unasked:
+        document_fingerprint = "unasked"
+
+        def encode_query(self, texts):
+            raise AssertionError("a dense model was asked")
+
+        encode_document = encode_query
+
+    with Stages(Unasked(), WordScorer()) as stages:
+        found = evaluate(stages, data, first_stage="bm25", timed=3)
+    assert list(found.milliseconds) == ["encode", "retrieve", "rerank"]
+
+
+def test_a_query_that_finds_nothing_is_timed(bi_encoder: BiEncoder, cross_encoder: CrossEncoder) -> None:
+    toy = {
+        "documents": {"a": "the cat", "b": "red fish"},
+        "queries": {"none": "zebra", "q": "cat"},
+        "qrels": {"none": {"b": 1}, "q": {"a": 1}},
+    }
+    with Stages(bi_encoder, cross_encoder) as stages:
+        found = evaluate(stages, toy, first_stage="bm25", timed=5)
+    assert found.final.unanswered == 1
+    assert all(p50 >= 0 for p50, _ in found.milliseconds.values())
 
 
 def test_bm25_finds_what_shares_a_word(data: Dataset, bi_encoder: BiEncoder) -> None:

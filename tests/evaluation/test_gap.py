@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -214,7 +215,7 @@ def test_a_teacher_that_returns_nan_is_named_and_what_was_scored_before_is_kept(
     assert repr(bad)[:40] in str(error.value)
     assert asked
     log = tmp_path / "log"
-    mended = report(order, scorer=WordScorer(log), exhaustive=True, cache_dir=tmp_path / "cache")
+    mended = report(order, WordScorer(log), exhaustive=True, cache_dir=tmp_path / "cache", show_progress=False)
     assert mended.agreement == scored.agreement
     assert len(log.read_text().splitlines()) <= 400 * 6
 
@@ -251,7 +252,8 @@ def test_options_that_make_no_sense(options: dict, message: str) -> None:
         report(**options)
 
 
-def test_exhaustive_says_what_it_costs_before_it_starts(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("timing", [True, False])
+def test_exhaustive_says_what_it_costs_before_it_starts(capsys: pytest.CaptureFixture[str], timing: bool) -> None:
     class Asks(WordScorer):
         def predict(self, pairs):
             if len(pairs) > 100:
@@ -259,8 +261,27 @@ def test_exhaustive_says_what_it_costs_before_it_starts(capsys: pytest.CaptureFi
             return super().predict(pairs)
 
     said: list[str] = []
-    report(scorer=Asks(), exhaustive=True, timing=True)
-    assert f"at most {60 * 8:,} pairs, about " in said[0]
+    report(scorer=Asks(), exhaustive=True, timing=timing)
+    assert f"at most {60 * 8:,} pairs, about 0.1 minutes here" in said[0]
+
+
+def test_the_estimate_of_an_exhaustive_run_that_times_nothing_is_a_small_sample(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow(WordScorer):
+        def predict(self, pairs):
+            asked.append(len(pairs))
+            return super().predict(pairs)
+
+    asked: list[int] = []
+    clock = SimpleNamespace(perf_counter=lambda: sum(asked) / 10)  # a pair takes 100 ms
+    monkeypatch.setattr("bicross.evaluation.gap.time", clock)
+    report(scorer=Slow(), exhaustive=True)
+    assert asked == [1, 64, 480]
+    assert "at most 480 pairs, about 0.8 minutes here" in capsys.readouterr().err
+    asked.clear()
+    report(scorer=Slow(), exhaustive=True, show_progress=False)
+    assert asked == [480]
 
 
 def test_real_models_in_a_beir_folder_without_judgments(

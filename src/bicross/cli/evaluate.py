@@ -50,7 +50,9 @@ def evaluate(
     compare: Annotated[
         Path | None, typer.Option("--compare", help="Test the last stage against this TREC run file.")
     ] = None,
-    timed: Annotated[int, typer.Option("--timed", help="Time both models on so many single queries.")] = 0,
+    timed: Annotated[
+        int, typer.Option("--timed", help="Time so many single queries: encode, retrieve (exact search), rerank.")
+    ] = 0,
     query_prompt: QueryPromptOption = None,
     document_prompt: DocumentPromptOption = None,
     rerank_prompt: RerankPromptOption = None,

@@ -102,7 +102,7 @@ def load_dataset(data: Source, split: str = "test", *, judged: bool = True) -> D
     elif isinstance(data, str) and data.startswith(_IRDS):
         from bicross.evaluation.irds import load_irds
 
-        loaded = load_irds(data.removeprefix(_IRDS))
+        loaded = load_irds(data.removeprefix(_IRDS), judged=judged)
     elif isinstance(data, str | Path):
         loaded = _from_folder(Path(data), split, judged)
     else:

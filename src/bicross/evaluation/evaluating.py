@@ -69,8 +69,9 @@ def evaluate(
         stage1_weight: For `Stages`: weight of the first stage's score in the final one; None: the cross-encoder's own.
         cache_dir: For a `BiEncoder`: folder of the vectors. `Stages` has its own.
         compare: A run to test the last stage against: an `Evaluation`, a run file, or a mapping.
-        timed: For `Stages`: time the models on so many single queries, without the caches. Other retrievers are timed
-            anyway.
+        timed: For `Stages`: time so many single queries, one after the other and without the caches: ``encode`` (dense,
+            sparse, or both, as the first stage does), ``retrieve`` (its exact search, fusion included), ``rerank``.
+            Other retrievers are timed anyway.
         show_progress: None: on a terminal, once it takes more than two seconds.
 
     Raises:

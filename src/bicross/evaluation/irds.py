@@ -12,15 +12,17 @@ _TITLES, _TEXTS = ("title", "headline"), ("text", "body", "abstract", "contents"
 _QUERIES = ("text", "title", "query")
 
 
-def load_irds(name: str) -> Dataset:
+def load_irds(name: str, *, judged: bool = True) -> Dataset:
     """Load a data set of ir_datasets: from its folder, else downloaded.
 
     Args:
         name: As the library's catalogue names it, for example ``"beir/scifact/test"``.
+        judged: False: judgments may be missing.
 
     Raises:
         MissingExtraError: The library isn't installed.
-        ConfigurationError: It knows no such set, or the set lacks documents, queries or judgments.
+        ConfigurationError: It knows no such set, or the set lacks documents, queries, or judgments that are
+            needed.
         ReadError: It can't be downloaded; says where it was sought and what to do.
     """
     try:
@@ -36,10 +38,12 @@ def load_irds(name: str) -> Dataset:
             f"ir_datasets knows no data set {name!r}. Its names are listed at https://ir-datasets.com, for example "
             "'irds:beir/scifact/test'."
         ) from None
-    if not (source.has_docs() and source.has_queries() and source.has_qrels()):
+    there = {"documents": source.has_docs(), "queries": source.has_queries(), "judgments": source.has_qrels()}
+    missing = [what for what, has in there.items() if not has and (judged or what != "judgments")]
+    if missing:
         raise ConfigurationError(
-            f"An evaluation needs documents, queries and judgments; 'irds:{name}' lacks some of them. Most sets have "
-            "them in a split: try 'irds:" + name + "/test'."
+            f"'irds:{name}' must have documents{', queries and judgments' if judged else ' and queries'}; it lacks "
+            f"{' and '.join(missing)}. Most sets have them in a split: try 'irds:{name}/test'."
         )
     # One attempt: without a network the library's three, and its pauses, only delay the answer.
     os.environ.setdefault("IR_DATASETS_DL_TRIES", "1")
@@ -65,7 +69,7 @@ def _read(name: str, source: Any) -> Dataset:
             titles[row.doc_id] = title
     queries = {row.query_id: _field(row, _QUERIES) or row.default_text() for row in source.queries_iter()}
     qrels: dict[str, dict[str, int]] = {}
-    for row in source.qrels_iter():
+    for row in source.qrels_iter() if source.has_qrels() else ():
         qrels.setdefault(row.query_id, {})[row.doc_id] = int(row.relevance)
     return Dataset(name, documents, titles, queries, qrels)
 

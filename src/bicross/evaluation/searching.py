@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,13 +11,15 @@ from typing import Any
 import numpy as np
 
 from bicross.arguments import check_share
+from bicross.errors import TruncationWarning
 from bicross.evaluation.datasets import Dataset
+from bicross.evaluation.legs import ExactSearch
 from bicross.evaluation.retrievers import read_answer
 from bicross.evaluation.stages import Positions, Stages
 from bicross.progress import progress
 from bicross.retriever import TwoStageRetriever
 from bicross.second_stage import SecondStage, final_scores
-from bicross.types import Encoder, Floats, Hit
+from bicross.types import Encoder, Floats, Hit, Scorer
 
 Ranking = dict[str, float]
 
@@ -63,7 +66,8 @@ def search_stages(
     if stage1_weight is not None:
         check_share(stage1_weight, "stage1_weight")
     own = int(depths.exclude_self)
-    positions, scores = stages.candidates(data, depths.depth + own, first_stage=first_stage, show_progress=show)
+    search = stages.search(data, first_stage, show_progress=show)
+    positions, scores = search.find(depths.depth + own, show_progress=show)
     if own:
         positions, scores = _without_own(data, positions, scores)
     ids = list(data.documents)
@@ -71,6 +75,8 @@ def search_stages(
     runs = {"first_stage": first}
     unit = _first_unit(first_stage, stages.bi_encoder)
     cross = stages.cross_encoder
+    times = _time_stages(search, cross, data, first, depths) if depths.timed else {}
+    del search  # the documents' vectors needn't stay while all pairs are scored
     if cross is not None:
         second = SecondStage(cross, stage1_weight)
         logits = stages.cross_scores(data, positions[:, : depths.candidates], show_progress=show)
@@ -81,7 +87,6 @@ def search_stages(
             for (query_id, ranking), row in zip(first.items(), map(_present, logits), strict=True)
         }
         unit = getattr(cross, "score_unit", "score")
-    times = _time_stages(stages, data, first, depths) if depths.timed else {}
     return Searched(runs, times, unit)
 
 
@@ -117,26 +122,31 @@ def _reranked(ranking: Ranking, final: Floats) -> Ranking:
     return scored | {document_id: least - rank for rank, document_id in enumerate(ids[len(final) :], start=1)}
 
 
-def _time_stages(stages: Stages, data: Dataset, first: Mapping[str, Ranking], depths: Depths) -> dict[str, list[float]]:
-    """Milliseconds of both models for single queries, without the caches. Searching takes place in a store."""
-    cross = stages.cross_encoder
-    names = ["encode"] if cross is None else ["encode", "rerank"]
+def _time_stages(
+    search: ExactSearch, cross: Scorer | None, data: Dataset, first: Mapping[str, Ranking], depths: Depths
+) -> dict[str, list[float]]:
+    """Milliseconds of single queries, without the caches, by the stages of `search_retriever`."""
+    names = ["encode", "retrieve"] if cross is None else ["encode", "retrieve", "rerank"]
     times: dict[str, list[float]] = {name: [] for name in names}
     queries = list(data.queries.items())
-    with progress("timing", depths.timed, depths.show_progress) as advance:
+    count = min(depths.timed, len(queries))
+    with progress("timing", count, depths.show_progress) as advance, warnings.catch_warnings():
+        warnings.simplefilter("ignore", TruncationWarning)  # counted where the scores that count are computed
         # The first call of a model takes longer than any other.
-        for number, (query_id, text) in enumerate([queries[0], *queries[: depths.timed]]):
-            started = time.perf_counter()
-            stages.bi_encoder.encode_query(text)
-            spent = {"encode": (time.perf_counter() - started) * 1e3}
-            if cross is not None:
-                started = time.perf_counter()
-                texts = [data.documents[d] for d in list(first[query_id])[: depths.candidates]]
-                cross.predict([(text, document) for document in texts])
-                spent["rerank"] = (time.perf_counter() - started) * 1e3
+        for number, row in enumerate([0, *range(count)]):
+            query_id, text = queries[row]
+            pairs = [(text, data.documents[d]) for d in list(first[query_id])[: depths.candidates]]
+            marks = [time.perf_counter()]
+            search.encode(text)
+            marks.append(time.perf_counter())
+            search.find(depths.depth + depths.exclude_self, slice(row, row + 1), show_progress=False)
+            marks.append(time.perf_counter())
+            if cross is not None and pairs:
+                cross.predict(pairs)
+            marks.append(time.perf_counter())
             if number:
-                for name in names:
-                    times[name].append(spent[name])
+                for name, spent in zip(names, np.diff(marks).tolist(), strict=False):
+                    times[name].append(spent * 1e3)
                 advance(1)
     return times
 

@@ -18,11 +18,12 @@ from bicross.cross_encoder import raw_fingerprint
 from bicross.errors import ConfigurationError, InputError
 from bicross.evaluation.counted import CountedEncoder, CountedScorer, query_fingerprint
 from bicross.evaluation.datasets import Dataset
-from bicross.evaluation.lexical import fused_candidates, sparse_candidates
+from bicross.evaluation.legs import DenseLeg, ExactSearch, SparseLeg
 from bicross.first_stage import check_kind
-from bicross.fusion import FUSED_DEPTH, check_fusion
+from bicross.fusion import check_fusion
 from bicross.lifecycle import Closing
-from bicross.ranking import exact_top_k
+from bicross.sparse.bm25 import BM25Encoder
+from bicross.sparse.exact import SparseIndex
 from bicross.types import Encoder, Floats, Scorer, SparseEncoder
 
 Positions = npt.NDArray[np.int32]
@@ -122,23 +123,34 @@ class Stages(Closing):
             InputError: There are no documents or no queries.
         """
         check_count(k, "candidates")
+        return self.search(data, first_stage, show_progress=show_progress).find(k, show_progress=show_progress)
+
+    def search(self, data: Dataset, first_stage: str = "dense", *, show_progress: bool | None = None) -> ExactSearch:
+        """What `candidates` searches by: all that is done once for a data set, whatever is asked.
+
+        Raises:
+            ConfigurationError, InputError: As there.
+        """
         if not data.documents or not data.queries:
             raise InputError(
                 f"A search needs documents and queries; {data.name!r} holds {len(data.documents)} and "
                 f"{len(data.queries)}."
             )
         check_kind(first_stage)
-        depth = max(k, FUSED_DEPTH) if first_stage == "hybrid" else k
-        if first_stage == "dense":
-            return self._dense(data, depth, show_progress)
-        sparse = sparse_candidates(data, self.sparse_encoder, depth, show_progress=show_progress)
-        if first_stage == "bm25":
-            return sparse
-        dense = self._dense(data, depth, show_progress)
-        weights = (1 - self.sparse_weight, self.sparse_weight)
-        return fused_candidates((dense, sparse), weights, self.fusion, k, floors=(None, 0.0))
+        sparse = None if first_stage == "dense" else self._sparse(data)
+        dense = None if first_stage == "bm25" else self._dense(data, show_progress)
+        return ExactSearch(dense, sparse, self.fusion, self.sparse_weight)
 
-    def _dense(self, data: Dataset, k: int, show_progress: bool | None) -> tuple[Positions, Floats]:
+    def _sparse(self, data: Dataset) -> SparseLeg:
+        """BM25's mean length is measured on the data set where it isn't set."""
+        texts = list(data.documents.values())
+        encoder = BM25Encoder() if self.sparse_encoder is None else self.sparse_encoder
+        if isinstance(encoder, BM25Encoder) and encoder.mean_length is None:
+            encoder = encoder.with_mean_length(encoder.measure(texts))
+        index = SparseIndex(encoder.encode_document(texts), idf=encoder.idf)
+        return SparseLeg(encoder, encoder.encode_query(list(data.queries.values())), index)
+
+    def _dense(self, data: Dataset, show_progress: bool | None) -> DenseLeg:
         name = getattr(self.bi_encoder, "similarity_name", "cosine")
         if name not in ("cosine", "dot"):
             raise ConfigurationError(f"Exact search compares by cosine or dot, got a bi-encoder that uses {name!r}.")
@@ -146,7 +158,7 @@ class Stages(Closing):
         queries = self.query_vectors(data, show_progress=show_progress)
         if name == "cosine":
             queries, documents = unit_rows(queries), unit_rows(documents)
-        return exact_top_k(queries, documents, k)
+        return DenseLeg(self.bi_encoder, queries, documents)
 
     def cross_scores(
         self,
