@@ -205,6 +205,27 @@ def test_chunks_are_grouped_by_their_document(bi_encoder: BiEncoder, cross_encod
         BicrossRetriever(retriever=engine, group_size=0)
 
 
+def test_diverse_documents_come_from_all_candidates(bi_encoder: BiEncoder, cross_encoder: CrossEncoder) -> None:
+    texts = ["the old cat sleeps near the river."] * 4 + [f"the {name} is near the {name} {name}" for name in NAMES[:6]]
+    query = "old cat sleeps near the river"
+    with ExactStore() as store:
+        engine = TwoStageRetriever(bi_encoder, store, cross_encoder)
+        engine.index([Passage(text, id=str(place)) for place, text in enumerate(texts)])
+        plain, varied = ([h.passage.id for h in engine.search(query, 3, diversity=share)] for share in (0.0, 0.95))
+        assert plain != varied
+        retriever = BicrossRetriever(retriever=engine, k=3)
+        assert ids(retriever.invoke(query)) == plain
+        assert ids(retriever.invoke(query, diversity=0.95)) == varied
+        assert ids(asyncio.run(retriever.ainvoke(query, diversity=0.95))) == varied
+        diverse = BicrossRetriever(retriever=engine, k=3, search_kwargs={"diversity": 0.95})
+        assert ids(diverse.invoke(query)) == varied
+        assert len({document.page_content for document in diverse.invoke(query)}) == 3
+        assert ids(diverse.invoke(query, diversity=0.0)) == plain, "0.0 is a value"
+        for bad in (-0.1, 1.1, True, "much"):
+            with pytest.raises(ConfigurationError, match="diversity must be a number from 0 to 1"):
+                retriever.invoke(query, diversity=bad)
+
+
 def test_sixty_four_calls_of_a_hosted_model_wait_side_by_side() -> None:
     class Hosted:
         """Answers nobody before all are there."""

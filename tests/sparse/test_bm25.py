@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 import pickle
+from typing import Any
 
 import mmh3
 import numpy as np
@@ -67,6 +69,17 @@ def test_the_fingerprint_changes_with_what_changes_a_vector() -> None:
     assert len({encoder.fingerprint for encoder in encoders}) == len(encoders)
     assert BM25Encoder().with_mean_length(9.0).fingerprint == BM25Encoder().fingerprint
     assert BM25Encoder("english").fingerprint == BM25Encoder("en").fingerprint
+
+
+@pytest.mark.parametrize("arguments", [{}, {"k1": 1.2, "b": 0.5, "mean_length": 7, "stop_words": ["The", "a"]}])
+def test_its_settings_make_it_again(arguments: dict[str, Any]) -> None:
+    encoder = BM25Encoder("de", **arguments)
+    settings = json.loads(json.dumps(encoder.settings))
+    again = BM25Encoder(**settings)
+    assert (again.fingerprint, again.mean_length) == (encoder.fingerprint, encoder.mean_length)
+    assert again.settings == settings
+    assert settings["stop_words"] == (["a", "the"] if arguments else None)
+    assert encoder.with_mean_length(3.0).settings == settings | {"mean_length": 3.0}
 
 
 def test_copies_for_other_processes_encode_alike() -> None:

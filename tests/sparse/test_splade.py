@@ -112,6 +112,17 @@ def test_it_is_a_sparse_encoder_with_a_stable_fingerprint(folder: Path) -> None:
         encoder.encode_query("a bird")
 
 
+def test_its_settings_load_it_again(folder: Path) -> None:
+    options = {"max_terms": 5, "max_query_terms": 3, "batch_tokens": 64, "precision": "bfloat16"}
+    with SpladeEncoder.load(folder, device="cpu", **options) as encoder:
+        settings = json.loads(json.dumps(encoder.settings))
+        assert settings.items() >= (options | {"name_or_path": str(folder.resolve())}).items()
+        with SpladeEncoder.load(**settings, device="cpu") as again:
+            assert again.fingerprint == encoder.fingerprint
+            assert again.settings == settings
+            assert again.encode_document(TEXTS) == encoder.encode_document(TEXTS)
+
+
 def test_texts_beyond_the_limit_are_counted(folder: Path) -> None:
     from bicross.errors import TruncationWarning
 

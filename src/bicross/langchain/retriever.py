@@ -16,7 +16,18 @@ from bicross.langchain.tracing import child_runs
 from bicross.retriever import TwoStageRetriever
 from bicross.stores.inputs import check_at_least_one
 
-_SEARCH = ("k", "candidates", "filter", "score_threshold", "budget_ms", "windows", "context", "group_by", "group_size")
+_SEARCH = (
+    "k",
+    "candidates",
+    "filter",
+    "score_threshold",
+    "budget_ms",
+    "windows",
+    "context",
+    "group_by",
+    "group_size",
+    "diversity",
+)
 
 
 class BicrossRetriever(BaseRetriever):
@@ -43,7 +54,7 @@ class BicrossRetriever(BaseRetriever):
     group_size: int = Field(default=1, gt=0)
     """Most chunks of a document."""
     search_kwargs: dict[str, Any] = Field(default_factory=dict)
-    """Further options of `TwoStageRetriever.search`: score_threshold, budget_ms, windows, context."""
+    """Further options of `TwoStageRetriever.search`: score_threshold, budget_ms, windows, context, diversity."""
 
     @field_validator("search_kwargs")
     @classmethod

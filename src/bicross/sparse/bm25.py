@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -67,12 +68,24 @@ class BM25Encoder(TextEncoder):
         self.b = float(b)
         self.mean_length = None if mean_length is None else _check_mean_length(mean_length)
         self._table = TermTable(language, stop_words)
+        self._own_words = stop_words is None
 
     @cached_property
     def fingerprint(self) -> str:
         """Changes whenever a value would, but for the mean length, which belongs to the collection."""
         parts = json.dumps(["BM25", self.k1, self.b, self._table.state])
         return hashlib.sha256(parts.encode()).hexdigest()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The arguments that make it again, as JSON values."""
+        return {
+            "language": self.language,
+            "k1": self.k1,
+            "b": self.b,
+            "mean_length": self.mean_length,
+            "stop_words": None if self._own_words else sorted(self._table.stop_words),
+        }
 
     def measure(self, texts: Sequence[str]) -> float:
         """Mean length of the texts that hold a term; 1 where none does. **Unit:** terms.

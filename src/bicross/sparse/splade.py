@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from typing import Any, Self
@@ -123,6 +124,20 @@ class SpladeEncoder(TextEncoder, Closing):
             ]
             self._fingerprint = digest("SPLADE", *parts, self._options.precision_class)
         return self._fingerprint
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The arguments of `load` that make it again, as JSON values; without the device, which is a machine's own."""
+        return {
+            "name_or_path": self.name,
+            "revision": self.revision,
+            "max_terms": self._most[False],
+            "max_query_terms": self._most[True],
+            "batch_tokens": self._batch_tokens,
+            "precision": self._options.precision,
+            "model_options": json.loads(self._options.model_options),
+            "trust_remote_code": self._options.trust_remote_code,
+        }
 
     def close(self) -> None:
         """Let go of the model; it leaves memory with its last user."""

@@ -76,7 +76,8 @@ OPTIONS: dict[type, dict[str, Any]] = {
         "top_k": 3,
         "candidates": 5,
         "first_stage": "hybrid",
-        "language": "de",
+        "language": None,
+        "sparse_encoder": "s",
         "fusion": "rrf",
         "sparse_weight": 0.0,
         "score_threshold": 0.0,
@@ -85,6 +86,7 @@ OPTIONS: dict[type, dict[str, Any]] = {
         "windows": True,
         "group_by": "meta.a",
         "group_size": 2,
+        "diversity": 0.25,
         "return_embedding": True,
         "filter_policy": FilterPolicy.MERGE,
         "query_prompt": "i",
@@ -116,6 +118,7 @@ OPTIONS: dict[type, dict[str, Any]] = {
         "meta_key": "meta",
         "vector_name": "dense",
         "sparse_language": "auto",
+        "sparse_encoder": None,
     },
 }
 NODES = [kind for kind in OPTIONS if kind is not BicrossDocumentStore]
@@ -190,12 +193,15 @@ def test_saving_is_symmetric_and_keeps_every_argument_as_given(kind: type) -> No
 @pytest.mark.parametrize("kind", [BicrossRetriever, BicrossEmbeddingRetriever])
 def test_what_an_earlier_release_saved_still_loads(kind: type) -> None:
     saved = kind(BicrossDocumentStore("folder")).to_dict()
-    for name in ("group_by", "group_size", "first_stage", "language", "fusion", "sparse_weight"):
+    words = ("first_stage", "language", "sparse_encoder", "fusion", "sparse_weight")
+    for name in ("group_by", "group_size", "diversity", *words):
         saved["init_parameters"].pop(name, None)
-    del saved["init_parameters"]["document_store"]["init_parameters"]["sparse_language"]
+    for name in ("sparse_language", "sparse_encoder"):
+        del saved["init_parameters"]["document_store"]["init_parameters"][name]
     again = kind.from_dict(saved)
     assert (again.group_by, again.group_size, again.document_store.sparse_language) == (None, 1, None)
     assert getattr(again, "first_stage", "dense") == "dense"
+    assert (getattr(again, "diversity", 0.0), again.document_store.sparse_encoder) == (0.0, None)
 
 
 @pytest.mark.parametrize("kind", OPTIONS)

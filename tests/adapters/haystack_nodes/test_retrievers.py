@@ -169,6 +169,36 @@ def test_pieces_are_grouped_by_their_document(bi_folder: Path, cross_folder: Pat
         BicrossRetriever(store, group_size=0)
 
 
+def test_diverse_documents_come_from_all_candidates(
+    bi_folder: Path, cross_folder: Path, bi_encoder: BiEncoder, cross_encoder: CrossEncoder
+) -> None:
+    texts = ["the old cat sleeps near the river."] * 4 + [f"the {name} is near the {name} {name}" for name in NAMES[:6]]
+    documents = [Document(id=str(place), content=text) for place, text in enumerate(texts)]
+    store = BicrossDocumentStore()
+    store.write_documents(BicrossDocumentEmbedder(str(bi_folder)).run(documents)["documents"])
+    query = "old cat sleeps near the river"
+    for ranker, scorer in ((None, None), (str(cross_folder), cross_encoder)):
+        core = TwoStageRetriever(bi_encoder, store.store, scorer)
+
+        def ids(diversity: float, core: TwoStageRetriever = core) -> list[str]:
+            return [hit.passage.id for hit in core.search(query, 3, candidates=9, diversity=diversity)]
+
+        assert len({tuple(ids(diversity)) for diversity in (0.0, 0.5, 0.95)}) > 1
+        node = BicrossRetriever(store, str(bi_folder), ranker, top_k=3, candidates=9, diversity=0.95)
+        assert [d.id for d in node.run(query)["documents"]] == ids(0.95)
+        assert len({d.content for d in node.run(query)["documents"]}) == 3
+        assert [d.id for d in node.run(query, diversity=0.5)["documents"]] == ids(0.5)
+        assert [d.id for d in node.run(query, diversity=0.0)["documents"]] == ids(0.0), "0.0 is a value"
+        plain = BicrossRetriever(store, str(bi_folder), ranker, top_k=3, candidates=9)
+        assert [d.id for d in plain.run(query)["documents"]] == ids(0.0)
+        assert [d.id for d in asyncio.run(plain.run_async(query, diversity=0.95))["documents"]] == ids(0.95)
+    for bad in (-0.1, 1.1, True, "much", float("nan")):
+        with pytest.raises(ConfigurationError, match="diversity must be a number from 0 to 1"):
+            BicrossRetriever(store, diversity=bad)
+        with pytest.raises(ConfigurationError, match="diversity must be a number from 0 to 1"):
+            plain.run(query, diversity=bad)
+
+
 @pytest.mark.parametrize(("policy", "wanted"), [("replace", {0, 1, 2, 3, 4, 5}), (FilterPolicy.MERGE, {0, 2, 4})])
 def test_the_filter_policy(
     filled: BicrossDocumentStore, vector: list[float], bi_folder: Path, policy: Any, wanted: set[int]

@@ -89,17 +89,10 @@ def arguments(node: Any) -> dict[str, Any]:
 def load_options(node: Any, model: str) -> dict[str, Any]:
     """The arguments of a node that say how a model is loaded, in the engine's words.
 
-    The token of a model of the hub is resolved here. A hosted model gets the Secret as its key, unless it is the
-    hub's, which every node has: that one goes nowhere else. Nor does a host's key go to the hub, where the node's other
-    model is hosted.
+    A hosted model gets the Secret as its key, unless it is the hub's, which every node has: that one goes nowhere else.
     """
-    token: Secret | None = node.token
-    if is_address(model):
-        secret = {"key": None if token == HUB_TOKEN else token}
-    else:
-        hosted = any(is_address(getattr(node, name, None)) for name in ("model", "ranker_model"))
-        ours = None if hosted and token != HUB_TOKEN else token
-        secret = {"token": None if ours is None else ours.resolve_value()}
+    key = None if node.token == HUB_TOKEN else node.token
+    secret = {"key": key} if is_address(model) else {"token": hub_token(node)}
     return {
         **secret,
         "device": torch_device(node.device),
@@ -109,6 +102,13 @@ def load_options(node: Any, model: str) -> dict[str, Any]:
         "trust_remote_code": node.trust_remote_code,
         "model_options": node.model_options,
     }
+
+
+def hub_token(node: Any) -> str | None:
+    """The token for a model of the hub, resolved. A host's key doesn't go there, where one of the models is hosted."""
+    token: Secret | None = node.token
+    hosted = any(is_address(getattr(node, name, None)) for name in ("model", "ranker_model"))
+    return None if token is None or (hosted and token != HUB_TOKEN) else token.resolve_value()
 
 
 def check_one_host(token: Secret | None, *models: str | None) -> None:

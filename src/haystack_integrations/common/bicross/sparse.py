@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
-from haystack import Document
+from haystack import Document, default_from_dict, default_to_dict
+from haystack.core.serialization import component_to_dict
 
 from bicross.sparse.encoder import TextEncoder
 from bicross.sparse.wrappers import sparse_vectors
-from bicross.types import SparseEncoder, SparseVector
-
-
-def bm25(language: str | None) -> SparseEncoder | None:
-    """BM25 for a language; None, which is the engine's word for the collection's own, without one."""
-    if language is None:
-        return None
-    from bicross.sparse.bm25 import BM25Encoder
-
-    return BM25Encoder(language)
+from bicross.types import SparseVector
 
 
 class SparseEmbedders(TextEncoder):
@@ -39,6 +31,17 @@ class SparseEmbedders(TextEncoder):
     def fingerprint(self) -> str:
         """The name that was given."""
         return self._fingerprint
+
+    def to_dict(self) -> dict[str, Any]:
+        """The pair as its class and arguments, each embedder as Haystack saves it."""
+        names = ("text_embedder", "document_embedder")
+        embedders = {name: component_to_dict(getattr(self, name), name) for name in names}
+        return default_to_dict(self, **embedders, fingerprint=self.fingerprint, idf=self.idf)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """The pair that `to_dict` wrote down."""
+        return default_from_dict(cls, data)
 
     def _encode(self, texts: list[str], query: bool) -> list[SparseVector]:
         for embedder in (self.text_embedder, self.document_embedder):

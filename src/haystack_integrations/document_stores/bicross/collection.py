@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -19,8 +18,14 @@ from bicross.stores.schema import Header
 from bicross.types import SparseEncoder
 from haystack_integrations.common.bicross.embedding import Embedding, origin
 from haystack_integrations.common.bicross.inputs import check_language
-from haystack_integrations.common.bicross.node import OnFirstUse, arguments
-from haystack_integrations.common.bicross.sparse import bm25
+from haystack_integrations.common.bicross.node import HUB_TOKEN, OnFirstUse, arguments
+from haystack_integrations.common.bicross.sparse_encoders import (
+    bm25,
+    check_sparse_encoder,
+    let_go,
+    load_sparse_encoder,
+    saved_sparse_encoder,
+)
 
 _WITHOUT_VECTORS = ".no-vectors"
 
@@ -43,6 +48,7 @@ class BoundCollection:
         meta_key: str | None = None,
         vector_name: str | None = None,
         sparse_language: str | None = None,
+        sparse_encoder: SparseEncoder | str | Path | dict[str, Any] | None = None,
     ) -> None:
         """Make the store; it is opened by its first use.
 
@@ -61,8 +67,15 @@ class BoundCollection:
         :param meta_key: Field that holds the meta there; with text_key alone, it is every other field.
         :param vector_name: Which dense vector, where that collection has several.
         :param sparse_language: Also keep BM25's sparse vectors of title and content, for a retriever's first_stage
-            "bm25" or "hybrid": a code of the language, "auto" or "none" (no stemming). None: no sparse vectors.
-        :raises ConfigurationError: Both path and url, a key without a url, or a language that isn't known.
+            "bm25" or "hybrid": a code of the language, "auto" or "none" (no stemming). None: no sparse vectors, unless
+            a sparse_encoder makes them.
+        :param sparse_encoder: What makes the sparse vectors, in place of BM25 for a language: anything that satisfies
+            `bicross.sparse.SparseEncoder`, such as `BM25Encoder`; a SPLADE checkpoint's folder or name on the model
+            hub, loaded by the first use; or the settings of either, as a saved pipeline holds them:
+            `{"bm25": {…}}`, `{"splade": {…}}`. Haystack's sparse embedders go into `SparseEmbedders`. A retriever over
+            this store searches with the same one.
+        :raises ConfigurationError: Both path and url, a key without a url, a language that isn't known, something that
+            is no sparse encoder, or both of these.
         """
         if path is not None and url is not None:
             raise ConfigurationError("A document store has a path or a url; got both. Leave one out.")
@@ -80,7 +93,9 @@ class BoundCollection:
         self.meta_key = meta_key
         self.vector_name = vector_name
         self.sparse_language = check_language(sparse_language)
+        self.sparse_encoder = check_sparse_encoder(sparse_encoder, "sparse_language", sparse_language)
         self._stores = OnFirstUse(self._open, _close)
+        self._sparse_encoder = OnFirstUse(self._load_sparse_encoder, let_go)
         self._writing = threading.Lock()
         self._verified: dict[str, Header] = {}
 
@@ -89,13 +104,21 @@ class BoundCollection:
         """The engine's store of the Documents with embeddings, for use without Haystack."""
         return self._stores.get()[0]
 
-    @cached_property
-    def _sparse_encoder(self) -> SparseEncoder | None:
-        return bm25(self.sparse_language)
+    @property
+    def loaded_sparse_encoder(self) -> SparseEncoder | None:
+        """The `sparse_encoder`, loaded where it was named; None where none was given."""
+        return None if self.sparse_encoder is None else self._sparse_encoder.get()
+
+    def _load_sparse_encoder(self) -> SparseEncoder | None:
+        if self.sparse_encoder is None:
+            return bm25(self.sparse_language)
+        return load_sparse_encoder(self.sparse_encoder, token=HUB_TOKEN.resolve_value())
 
     def _sparse(self) -> SparseSync | None:
         """What keeps the sparse vectors; None where none are asked for."""
-        return None if self.sparse_language is None else SparseSync(self.store, self._sparse_encoder)
+        if self.sparse_language is None and self.sparse_encoder is None:
+            return None
+        return SparseSync(self.store, self._sparse_encoder.get())
 
     @property
     def remote(self) -> bool:
@@ -103,8 +126,12 @@ class BoundCollection:
         return self.url is not None
 
     def to_dict(self) -> dict[str, Any]:
-        """The store as its class and arguments; the key as the name of its variable."""
-        return default_to_dict(self, **arguments(self))
+        """The store as its class and arguments; the key as the name of its variable.
+
+        :raises ConfigurationError: Its sparse encoder is one that can't be saved.
+        """
+        saved = {"sparse_encoder": saved_sparse_encoder(self.sparse_encoder)}
+        return default_to_dict(self, **arguments(self) | saved)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
@@ -113,6 +140,7 @@ class BoundCollection:
 
     def close(self) -> None:
         """Release the collection; the next use opens it again. A temporary one stays as long as this object."""
+        self._sparse_encoder.close()
         if self.url is not None or self.path not in (None, ":memory:"):
             self._stores.close()
 

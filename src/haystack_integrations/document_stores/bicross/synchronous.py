@@ -122,8 +122,8 @@ class SynchronousStore(BoundCollection):
         :param policy: What happens to those whose id is taken. NONE is FAIL.
         :returns: How many were written.
         :raises DuplicateDocumentError: An id is taken, and the policy is FAIL.
-        :raises FingerprintMismatchError: The collection holds embeddings of another model, or BM25 for another
-            language than `sparse_language`.
+        :raises FingerprintMismatchError: The collection holds embeddings of another model, or sparse vectors of
+            another sparse encoder.
         """
         check_documents(documents, "write_documents", "Wrap texts: Document(content=…).")
         with_vectors, without = self._stores.get()
@@ -158,16 +158,19 @@ class SynchronousStore(BoundCollection):
         sparse.finish(changed=False, show_progress=False)
 
     def add_sparse(self, *, reweight: bool = False) -> int:
-        """Make the sparse vectors that Documents lack which were written without `sparse_language`.
+        """Make the sparse vectors that Documents lack which were written without them.
 
-        :param reweight: Make all of them anew, also those for another language.
+        :param reweight: Make all of them anew, also those of another sparse encoder.
         :returns: How many were made. Embeddings stay as they are.
-        :raises ConfigurationError: The store has no `sparse_language`.
+        :raises ConfigurationError: The store has neither a `sparse_language` nor a `sparse_encoder`.
         :raises FingerprintMismatchError: Another encoder made those that are there.
         """
         sparse = self._sparse()
         if sparse is None:
-            raise ConfigurationError("add_sparse needs a store with a sparse_language; got None. Give it one: 'en'.")
+            raise ConfigurationError(
+                "add_sparse needs a store with a sparse_language or a sparse_encoder; got neither. Give it one: "
+                "sparse_language='en'."
+            )
         with self._writing:
             return sparse.complete(reweight=reweight)
 

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from haystack import Document, component
+from haystack import Document, component, default_to_dict
 from haystack.document_stores.types import FilterPolicy, apply_filter_policy
 from haystack.utils import ComponentDevice, Secret
 
@@ -18,6 +18,7 @@ from bicross.lifecycle import Closing
 from bicross.remote.bi_encoder import RemoteBiEncoder
 from bicross.remote.loading import load_bi_encoder, load_cross_encoder
 from bicross.retriever import TwoStageRetriever
+from bicross.types import SparseEncoder
 from haystack_integrations.common.bicross.conversion import hits_to_documents
 from haystack_integrations.common.bicross.inputs import (
     check_count,
@@ -26,8 +27,22 @@ from haystack_integrations.common.bicross.inputs import (
     check_query,
     chosen,
 )
-from haystack_integrations.common.bicross.node import Node, OnFirstUse, check_one_host, load_options
-from haystack_integrations.common.bicross.sparse import bm25
+from haystack_integrations.common.bicross.node import (
+    Node,
+    OnFirstUse,
+    arguments,
+    check_one_host,
+    hub_token,
+    load_options,
+    torch_device,
+)
+from haystack_integrations.common.bicross.sparse_encoders import (
+    bm25,
+    check_sparse_encoder,
+    let_go,
+    load_sparse_encoder,
+    saved_sparse_encoder,
+)
 from haystack_integrations.common.bicross.tracing import observer
 from haystack_integrations.components.retrievers.bicross.checks import check_document_store, policy_of
 from haystack_integrations.document_stores.bicross import BicrossDocumentStore, haystack_errors
@@ -65,6 +80,7 @@ class BicrossRetriever(Node):
         candidates: int = 100,
         first_stage: str = "dense",
         language: str | None = None,
+        sparse_encoder: SparseEncoder | str | Path | dict[str, Any] | None = None,
         fusion: str = "weighted",
         sparse_weight: float = 0.5,
         score_threshold: float | None = None,
@@ -73,6 +89,7 @@ class BicrossRetriever(Node):
         windows: bool | Literal["best"] = False,
         group_by: str | None = None,
         group_size: int = 1,
+        diversity: float = 0.0,
         return_embedding: bool = False,
         filter_policy: str | FilterPolicy = FilterPolicy.REPLACE,
         device: ComponentDevice | None = None,
@@ -99,8 +116,10 @@ class BicrossRetriever(Node):
         :param top_k: How many Documents to return at most.
         :param candidates: How many Documents the first stage hands to the second.
         :param first_stage: "dense": by embeddings. "bm25": by words. "hybrid": by both, fused. The latter two need a
-            document store with a `sparse_language`.
-        :param language: Language of the queries' words; None: the collection's.
+            document store with a `sparse_language` or `sparse_encoder`.
+        :param language: Language of the queries' words, for BM25; None: the collection's.
+        :param sparse_encoder: What weighs the queries' words, as in the document store; None: that store's own, else
+            BM25.
         :param fusion: How "hybrid" makes one ranking of two: "weighted", the weighted sum of z-scores, or "rrf".
         :param sparse_weight: Share of the words in the fused score, from 0 to 1.
         :param score_threshold: Leave out what scores lower, after reranking. **Unit:** that of the scores.
@@ -113,6 +132,8 @@ class BicrossRetriever(Node):
             "source_id" for what a splitter made. Only the best pieces of each are returned, `top_k` counts documents,
             and `meta["document_id"]` and `meta["document_span"]` say which characters of which document a piece is.
         :param group_size: Most pieces of a document.
+        :param diversity: From 0 (the best Documents) to 1: how much one loses by being like a better one. They are then
+            chosen from all candidates, and come, by maximal marginal relevance; their scores stay.
         :param return_embedding: Give the Documents their embeddings. Copying them on costs more than the search.
         :param filter_policy: Whether a run's filters take the place of the node's ("replace") or join them ("merge").
         :param device: Where both models compute; None: a GPU where there is one.
@@ -142,6 +163,7 @@ class BicrossRetriever(Node):
         self.candidates = check_count(candidates, "candidates")
         self.first_stage = check_kind(first_stage)
         self.language = check_language(language)
+        self.sparse_encoder = check_sparse_encoder(sparse_encoder, "language", language)
         self.fusion = check_fusion(fusion)
         self.sparse_weight = check_share(sparse_weight, "sparse_weight")
         self.score_threshold = score_threshold
@@ -150,6 +172,7 @@ class BicrossRetriever(Node):
         self.windows = windows
         self.group_by = group_by
         self.group_size = check_count(group_size, "group_size")
+        self.diversity = check_share(diversity, "diversity")
         self.return_embedding = return_embedding
         self.filter_policy = policy_of(filter_policy)
         self.device = device
@@ -168,7 +191,12 @@ class BicrossRetriever(Node):
         check_one_host(token, self.model, self.ranker_model)
         self._bi_encoder = OnFirstUse(self._load_bi_encoder, Closing.close)
         self._cross_encoder = OnFirstUse(self._load_cross_encoder, Closing.close)
-        self._heavy = (self._bi_encoder,) if ranker_model is None else (self._bi_encoder, self._cross_encoder)
+        self._sparse_encoder = OnFirstUse(self._load_sparse_encoder, let_go)
+        self._heavy = (
+            self._bi_encoder,
+            *([] if ranker_model is None else [self._cross_encoder]),
+            *([] if first_stage == "dense" else [self._sparse_encoder]),
+        )
         self._lock = threading.Lock()
         self._engines: dict[str, TwoStageRetriever] = {}
 
@@ -186,6 +214,7 @@ class BicrossRetriever(Node):
         group_by: str | None = None,
         group_size: int | None = None,
         first_stage: str | None = None,
+        diversity: float | None = None,
     ) -> dict[str, Any]:
         """Search. Every option that is given takes the place of the node's own for this run.
 
@@ -200,6 +229,7 @@ class BicrossRetriever(Node):
         :param group_by: As in the constructor.
         :param group_size: As in the constructor.
         :param first_stage: As in the constructor.
+        :param diversity: As in the constructor.
         :returns: `documents`, best first, and `meta` with the counts `reranked` and `unscored` (left out under a
             threshold for lack of time), and `milliseconds` by stage.
         :raises FilterError: The filter isn't understood.
@@ -219,6 +249,7 @@ class BicrossRetriever(Node):
                 windows=chosen(windows, self.windows),
                 group_by=grouped,
                 group_size=chosen(group_size, self.group_size),
+                diversity=chosen(diversity, self.diversity),
                 observer=observer(query=query),
             )
         vectors = chosen(return_embedding, self.return_embedding)
@@ -242,6 +273,7 @@ class BicrossRetriever(Node):
         group_by: str | None = None,
         group_size: int | None = None,
         first_stage: str | None = None,
+        diversity: float | None = None,
     ) -> dict[str, Any]:
         """Search off the event loop; see `run`."""
         return await self.document_store.off_loop(
@@ -257,19 +289,30 @@ class BicrossRetriever(Node):
             group_by,
             group_size,
             first_stage,
+            diversity,
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The node as its class and arguments.
+
+        :raises ConfigurationError: Its sparse encoder is one that can't be saved.
+        """
+        saved = {"sparse_encoder": saved_sparse_encoder(self.sparse_encoder)}
+        return default_to_dict(self, **arguments(self) | saved)
 
     def close(self) -> None:
         """Let go of the models and close the document store, as Haystack's own nodes do; the next run opens both."""
         with self._lock:
             self._engines.clear()
         Node.close(self)  # not super(): Haystack makes the class anew
+        self._sparse_encoder.close()
         self.document_store.close()
 
     def _two_stages(self, kind: str) -> TwoStageRetriever:
         """The engine over the document store as it is open now."""
         bi_encoder = self._bi_encoder.get()
         cross_encoder = None if self.ranker_model is None else self._cross_encoder.get()
+        sparse_encoder = None if kind == "dense" else self._sparse_encoder.get()
         store = self.document_store.store
         with self._lock:
             engine = self._engines.get(kind)
@@ -280,12 +323,24 @@ class BicrossRetriever(Node):
                     cross_encoder,
                     first_stage=kind,
                     stage1_weight=self.stage1_weight,
-                    sparse_encoder=None if kind == "dense" else bm25(self.language),
+                    sparse_encoder=sparse_encoder,
                     fusion=self.fusion,
                     sparse_weight=self.sparse_weight,
                 )
                 self._engines[kind] = engine
             return engine
+
+    def _load_sparse_encoder(self) -> SparseEncoder | None:
+        """The node's sparse encoder, else the document store's; None: BM25 for the collection's language."""
+        if self.sparse_encoder is None:
+            return self.document_store.loaded_sparse_encoder if self.language is None else bm25(self.language)
+        return load_sparse_encoder(
+            self.sparse_encoder,
+            token=hub_token(self),
+            device=torch_device(self.device),
+            local_files_only=self.local_files_only,
+            trust_remote_code=self.trust_remote_code,
+        )
 
     def _load_bi_encoder(self) -> BiEncoder | RemoteBiEncoder:
         return load_bi_encoder(
