@@ -1,10 +1,13 @@
 """Trains the fast cross-encoder: the recipe of `models/fast-cross-encoder`, with every setting.
 
-    python benchmarks/train_fast.py --out models/fast-cross-encoder --cache .bicross/cache
+    python benchmarks/train_fast.py --out build/fast-1 --cache .bicross/cache --teacher-precision int8
+    python benchmarks/train_fast.py --out models/fast-cross-encoder --cache .bicross/cache --teacher-precision int8 \\
+        --base build/fast-1 --learning-rate 2.5e-4 --max-length 128
 
-Two of the starter cross-encoder's layers learn the whole one's scores, on more queries than it was trained on itself.
-Reads the train splits of squad, medquad and tldr from `--data`, `$BICROSS_DATA` or `../shared/data`, and the
-documentation of the installed packages. Run again after an interruption, it goes on from its last checkpoint.
+Two of the starter cross-encoder's layers learn the whole one's scores, on more queries than it was trained on itself:
+the first command for one epoch, the second for another one over the same pairs, whose scores are in `--cache`. Reads
+the train splits of squad, medquad and tldr from `--data`, `$BICROSS_DATA` or `../shared/data`, and the documentation of
+the installed packages. Run again after an interruption, it goes on from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from cached_encoder import CachedEncoder
@@ -34,6 +37,8 @@ HELD_OUT = 40
 NEGATIVES = 4
 WINDOW = (1, 60)
 LAYERS = 2
+WEIGHT_TOLERANCE = 0.005
+"""A third of the whole model's (`train_starter.py`), more than two layers gained in their first epoch."""
 SETTINGS = TrainingSettings(batch_size=16, learning_rate=3e-4, warmup=0.1, max_length=160, save_steps=40, seed=SEED)
 
 
@@ -43,16 +48,19 @@ def recipe_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, default=data_folder())
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--run-folder", type=Path, help="default: OUT.run")
-    parser.add_argument(
-        "--cache", type=Path, default=Path(".bicross/cache"), help="folder of the vectors, and of a student's scores"
-    )
+    parser.add_argument("--cache", type=Path, default=Path(".bicross/cache"), help="folder of the vectors and scores")
     parser.add_argument("--teacher-precision", default="auto", help="int8 halves the time of scoring on AVX2")
     return parser
 
 
 def main() -> None:
     """Reads the command line and trains."""
-    arguments = recipe_parser(__doc__).parse_args()
+    parser = recipe_parser(__doc__)
+    parser.add_argument("--base", type=Path, help="go on from this one; default: two layers of the teacher")
+    parser.add_argument("--learning-rate", type=float, default=SETTINGS.learning_rate)
+    parser.add_argument("--max-length", type=int, default=SETTINGS.max_length)
+    arguments = parser.parse_args()
+    settings = replace(SETTINGS, learning_rate=arguments.learning_rate, max_length=arguments.max_length)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
 
     run_folder = arguments.run_folder or arguments.out.with_name(f"{arguments.out.name}.run")
@@ -63,19 +71,20 @@ def main() -> None:
         report = train_reranker(
             labelled_sets(arguments.data, docs, AMOUNTS, seed=SEED),
             out=arguments.out,
-            base=teacher.checkpoint.encoder.folder,
+            base=arguments.base or teacher.checkpoint.encoder.folder,
             bi_encoder=CachedEncoder(encoder, cache),
             teacher=teacher,
-            layers=LAYERS,
+            layers=None if arguments.base else LAYERS,
             negatives=NEGATIVES,
             window=WINDOW,
             candidates=60,
             epochs=1,
             held_out=HELD_OUT,
-            weight_tolerance=0.015,
+            weight_tolerance=WEIGHT_TOLERANCE,
             inference_length=256,
-            settings=SETTINGS,
+            settings=settings,
             run_folder=run_folder,
+            cache_dir=arguments.cache,
         )
     print(json.dumps(asdict(report), indent=2, default=str))
 

@@ -56,6 +56,9 @@ def train_reranker(
     max_length: Annotated[int, typer.Option(help="Tokens of a pair in training.")] = 160,
     inference_length: Annotated[int, typer.Option(help="Tokens of a pair in use.")] = 256,
     seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
+    cache: Annotated[
+        Path | None, typer.Option("--cache", help="Folder that keeps the teacher's scores. Default: that of the run.")
+    ] = None,
     precision: PrecisionOption = "float32",
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -105,6 +108,7 @@ def train_reranker(
             held_out=held_out,
             inference_length=inference_length,
             settings=settings,
+            cache_dir=cache,
         )
     if as_json:
         print_json(dataclasses.asdict(report) | {"folder": str(report.folder)})

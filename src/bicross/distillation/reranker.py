@@ -71,6 +71,7 @@ def train_reranker(
     settings: TrainingSettings | None = None,
     further: Sequence[Group] = (),
     run_folder: str | Path | None = None,
+    cache_dir: str | Path | None = None,
 ) -> RerankerReport:
     """Trains a cross-encoder that reorders what ``bi_encoder`` finds.
 
@@ -84,7 +85,7 @@ def train_reranker(
         bi_encoder: Finds the hard negatives, and the candidates of the held-out queries.
         loss: On labels, ``listwise`` (the default) compares a query's candidates with each other, ``bce`` judges each
             by itself. On a teacher's scores, ``margin_mse`` (the default), ``kl`` and ``mse``; see `losses`.
-        teacher: A better reranker, whose scores are learnt in the place of labels; they are kept in ``run_folder``.
+        teacher: A better reranker, whose scores are learnt in the place of labels.
         layers: How many of the base's layers are kept, or which; None: all. 2 of 6 layers score
             about three times as fast.
         negatives: For each query and epoch, drawn anew every epoch.
@@ -99,6 +100,8 @@ def train_reranker(
         further: Groups beside the drawn ones, seen in every epoch. Their labels may be shares, such as the softmax of
             another model's scores. For ``listwise`` without a teacher.
         run_folder: Where the run's state is kept; by default beside ``out``, with ``.run`` added.
+        cache_dir: Folder of the score cache that keeps the teacher's scores, for other runs as well. None:
+            ``run_folder``.
 
     Returns:
         What was chosen and how good it is. The folder holds it too, in ``bicross.json``.
@@ -145,7 +148,7 @@ def train_reranker(
     train = [(part, all_) for (part, _), all_ in zip(parts, mined, strict=True)]
     order = [draw_groups(train, epoch, negatives, window, settings.seed, further) for epoch in range(epochs)]
     if teacher is not None:
-        order = score_groups(order, teacher, run)
+        order = score_groups(order, teacher, run if cache_dir is None else Path(cache_dir))
     function = {**_LABEL_LOSSES, **_TEACHER_LOSSES}[loss]
     checkpoints = train_groups(model, tokenizer, order, loss=function, folder=run, settings=settings)
     epoch, curve, mean_logit = best_epoch(
