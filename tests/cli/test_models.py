@@ -121,6 +121,12 @@ def test_prompts_are_handed_on(command: list[str], monkeypatch: pytest.MonkeyPat
     assert given["c"]["prompt"] == "task"
 
 
+def test_a_folder_for_a_teacher_s_scores_needs_a_teacher(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="--cache is for a --teacher's scores; got 'kept' without one"):
+        run("train-reranker", str(tmp_path), "--out", str(tmp_path / "out"), "--cache", "kept")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_port_that_is_taken_is_told_before_a_model_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "load_bi_encoder", lambda *_, **__: pytest.fail("loaded"))
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:

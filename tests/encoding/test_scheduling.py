@@ -283,36 +283,72 @@ def test_a_batch_that_memory_is_too_small_for_is_halved_and_later_ones_are_small
         Scheduler(80).run("m", [0.0] * 20, [10] * 20, lambda rows: (_ for _ in ()).throw(MemoryError()), out)
 
 
-class Sent:
-    """Results on their way, which note when they are waited for."""
+class Card:
+    """Gets batches, and sends the results when somebody waits for them."""
 
-    def __init__(self, rows: list[float], events: list[str]) -> None:
-        self.rows, self.events = rows, events
-        events.append(f"launched {len(rows)}")
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        self.unread = self.most_unread = 0
+
+    def launch(self, rows: list[float]) -> Sent:
+        self.events.append(f"launched {rows[0]:g}")
+        self.unread += 1
+        self.most_unread = max(self.most_unread, self.unread)
+        return Sent(rows, self)
+
+
+class Sent:
+    """Results on their way."""
+
+    def __init__(self, rows: list[float], card: Card) -> None:
+        self.rows, self.card, self.waited = rows, card, False
 
     def __array__(self, dtype: object = None, copy: object = None) -> Floats:
-        self.events.append(f"read {len(self.rows)}")
+        if not self.waited:
+            self.waited = True
+            self.card.unread -= 1
+            self.card.events.append(f"read {self.rows[0]:g}")
         return np.array([[2 * row] for row in self.rows], np.float32)
 
 
 def test_a_batch_is_launched_before_the_results_of_the_one_before_are_read() -> None:
-    events: list[str] = []
-    out = np.empty((9, 1), np.float32)
-    Scheduler(40).run("m", [float(i) for i in range(9)], [10] * 9, lambda rows: Sent(rows, events), out)
-    assert events == ["launched 4", "launched 4", "read 4", "launched 1", "read 4", "read 1"]
+    card, out = Card(), np.empty((9, 1), np.float32)
+    Scheduler(40).run("m", [float(i) for i in range(9)], [10] * 9, card.launch, out)
+    assert card.events == ["launched 0", "launched 4", "read 0", "launched 8", "read 4", "read 8"]
     assert out[:, 0].tolist() == [2.0 * i for i in range(9)]
 
 
+def test_a_card_has_two_batches_at_most_whoever_s_they_are(threads) -> None:
+    card, scheduler = Card(), Scheduler(40)
+
+    def job(first: float) -> list[float]:
+        out = np.empty((40, 1), np.float32)
+        scheduler.run("m", [first + i for i in range(40)], [10] * 40, card.launch, out)
+        return out[:, 0].tolist()
+
+    jobs = [threads.submit(job, 100.0 * i) for i in range(4)]
+    for i, each in enumerate(jobs):
+        assert each.result(10) == [2 * (100.0 * i + k) for k in range(40)]
+    assert card.most_unread == 2
+
+
+def test_no_batch_is_left_on_a_card_while_queries_arrive() -> None:
+    card, scheduler, out = Card(), Scheduler(80), np.empty((8, 1), np.float32)
+    scheduler._last_short = time.monotonic()
+    scheduler.run("m", [float(i) for i in range(8)], [10] * 8, card.launch, out)
+    assert card.most_unread == 1
+    assert out[:, 0].tolist() == [2.0 * i for i in range(8)]
+
+
 def test_a_short_request_and_the_halves_of_a_batch_read_what_is_on_its_way() -> None:
-    events: list[str] = []
-    out = np.empty((1, 1), np.float32)
-    Scheduler(800).run("m", [3.0], [10], lambda rows: Sent(rows, events), out)
+    card, out = Card(), np.empty((1, 1), np.float32)
+    Scheduler(800).run("m", [3.0], [10], card.launch, out)
     assert out.tolist() == [[6.0]]
 
     def small(rows: list[float]) -> Sent:
         if len(rows) > 3:
             raise MemoryError
-        return Sent(rows, events)
+        return card.launch(rows)
 
     out = np.empty((8, 1), np.float32)
     Scheduler(80).run("m", [float(i) for i in range(8)], [10] * 8, small, out)
@@ -329,9 +365,9 @@ def test_a_long_job_s_batches_are_as_large_as_the_device_s_memory_holds() -> Non
 
     Scheduler(80).run("m", [float(i) for i in range(8)], [10, 9] * 4, model.compute, out, room=room)
     assert [len(batch) for batch in model.batches] == [3, 3, 2]
-    assert asked == [10]
+    assert asked == [10, 10, 9]
     Scheduler(80).run("m", [1.0], [10], model.compute, out[:1], room=room)
-    assert asked == [10]  # not for a short request
+    assert len(asked) == 3  # not for a short request
 
 
 @pytest.mark.filterwarnings("ignore::bicross.errors.BicrossWarning")  # numbers are unknown to the tiny model

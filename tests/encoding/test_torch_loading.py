@@ -67,14 +67,21 @@ def card(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     return memory
 
 
-BERT = SimpleNamespace(hidden_size=32, intermediate_size=64, num_attention_heads=4, _attn_implementation="sdpa")
+class Config(SimpleNamespace):
+    """What transformers' configurations share."""
+
+    def get_text_config(self) -> SimpleNamespace:
+        return getattr(self, "text_config", self)
+
+
+BERT = Config(hidden_size=32, intermediate_size=64, num_attention_heads=4, _attn_implementation="sdpa")
 
 
 def test_half_of_a_card_s_free_memory_holds_a_batch(card: dict[str, int]) -> None:
     values = 8 * 32 + 3 * 64 + 128
     assert free_tokens(BERT, 128, "float32", "cuda:0") == (11 << 20) // 2 // (4 * values)
     assert free_tokens(BERT, 128, "bfloat16", "cuda") == (11 << 20) // 2 // (2 * values)
-    eager = SimpleNamespace(**vars(BERT) | {"_attn_implementation": "eager"})
+    eager = Config(**vars(BERT) | {"_attn_implementation": "eager"})
     assert free_tokens(eager, 128, "float32", "cuda:0") == (11 << 20) // 2 // (4 * (values + 7 * 128))
     card["free"] = card["reserved"] = card["allocated"] = 0
     assert free_tokens(BERT, 128, "float32", "cuda:0") == 1
@@ -87,9 +94,15 @@ def test_an_allocator_without_a_count_and_a_model_without_an_inner_width(
         raise RuntimeError("does not support getDeviceStats")
 
     monkeypatch.setattr(torch.cuda, "memory_reserved", uncounted)
-    plain = SimpleNamespace(hidden_size=32)
+    plain = Config(hidden_size=32)
     assert free_tokens(plain, 0, "float16", "cuda:0") == (10 << 20) // 2 // (2 * (8 * 32 + 3 * 128))
 
 
 def test_elsewhere_and_for_tables_memory_is_no_limit(card: dict[str, int]) -> None:
     assert free_tokens(BERT, 128, "float32", "cpu") == free_tokens(None, 1, "float32", "cuda:0") == sys.maxsize
+
+
+def test_a_width_is_sought_where_the_text_s_configuration_is(card: dict[str, int]) -> None:
+    nested = Config(text_config=BERT, _attn_implementation="sdpa")
+    assert free_tokens(nested, 128, "float32", "cuda:0") == free_tokens(BERT, 128, "float32", "cuda:0")
+    assert free_tokens(Config(_attn_implementation="eager"), 128, "float32", "cuda:0") == sys.maxsize

@@ -114,6 +114,7 @@ def test_it_is_a_sparse_encoder_with_a_stable_fingerprint(folder: Path) -> None:
 
 def test_its_settings_load_it_again(folder: Path) -> None:
     options = {"max_terms": 5, "max_query_terms": 3, "batch_tokens": 64, "precision": "bfloat16"}
+    options |= {"local_files_only": True, "cache_dir": str(folder.parent)}
     with SpladeEncoder.load(folder, device="cpu", **options) as encoder:
         settings = json.loads(json.dumps(encoder.settings))
         assert settings.items() >= (options | {"name_or_path": str(folder.resolve())}).items()

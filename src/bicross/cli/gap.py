@@ -52,7 +52,8 @@ def gap(
     cache: CacheOption = DEFAULT_CACHE,
     out: Annotated[Path | None, typer.Option("--out", help="Write the HTML page to this file.")] = None,
     no_timing: Annotated[
-        bool, typer.Option("--no-timing", help="Measure no milliseconds, which scores up to 705 pairs anew.")
+        bool,
+        typer.Option("--no-timing", help="Skip the milliseconds, for which up to 705 pairs are scored anew."),
     ] = False,
     seed: Annotated[int, typer.Option(help="Of the sample and the intervals.")] = 0,
     query_prompt: QueryPromptOption = None,

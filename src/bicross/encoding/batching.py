@@ -14,13 +14,13 @@ SLAB_CHARACTERS = 1 << 21
 _FIRST_SLAB = 512
 
 
-def plan_batches(lengths: Sequence[int], batch_tokens: int | Callable[[], int]) -> Iterator[npt.NDArray[np.intp]]:
+def plan_batches(lengths: Sequence[int], batch_tokens: int | Callable[[int], int]) -> Iterator[npt.NDArray[np.intp]]:
     """Positions of the texts of each batch, longest first.
 
     Args:
         lengths: Tokens of each text.
         batch_tokens: Most tokens of a batch, padding included; a longer text makes a batch of its own. A function is
-            asked anew for every batch.
+            asked anew for every batch, with the tokens of its longest text.
 
     >>> [batch.tolist() for batch in plan_batches([3, 9, 1, 2], 9)]
     [[1], [0, 3, 2]]
@@ -29,7 +29,7 @@ def plan_batches(lengths: Sequence[int], batch_tokens: int | Callable[[], int]) 
     start = 0
     while start < len(order):
         longest = max(int(lengths[order[start]]), 1)
-        most = batch_tokens() if callable(batch_tokens) else batch_tokens
+        most = batch_tokens(longest) if callable(batch_tokens) else batch_tokens
         end = start + max(most // longest, 1)
         yield order[start:end]
         start = end

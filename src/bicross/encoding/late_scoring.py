@@ -213,7 +213,9 @@ def _token_vectors(
         return filled.reshape(len(batch), -1)
 
     lengths = [len(ids) for ids, *_ in rows]
-    scheduler_of(model.device).run((model, longest), rows, lengths, compute, out, batch_tokens=batch_tokens)
+    scheduler_of(model.device).run(
+        (model, longest), rows, lengths, compute, out, batch_tokens=batch_tokens, room=model.room
+    )
     whole = out.reshape(len(rows), longest, model.dimension)
     found = [whole[i, : len(row[0])][row[2]] for i, row in enumerate(rows)]
     return found, [row[3] for row in rows]

@@ -70,6 +70,7 @@ class Scheduler:
         self.batch_tokens = batch_tokens
         self.deadline = deadline
         self._fits = sys.maxsize
+        self._in_flight: Result | None = None
         self._expected = 0
         self._answered_at = -math.inf
         self._lock = threading.Lock()
@@ -100,7 +101,7 @@ class Scheduler:
             compute: Called by one thread at a time.
             out: Where the results go, in the rows' order. **Shape:** (rows, width).
             batch_tokens: Most tokens of a batch, padding included; None: what suits the device.
-            room: Tokens of a batch that the device's free memory holds, for its longest row; asked once a long job.
+            room: Tokens of a batch that the device's free memory holds, for its longest row; asked in long jobs.
             advance: Told how many rows are done.
         """
         budget = batch_tokens or self.batch_tokens
@@ -109,7 +110,7 @@ class Scheduler:
         if len(rows) * max(lengths) <= self.batch_tokens // _SHARE:
             self._run_short(_Call((key, budget), rows, lengths), compute, out, budget)
         else:
-            self._run_long(rows, lengths, compute, out, min(budget, room(max(lengths))) if room else budget, advance)
+            self._run_long(rows, lengths, compute, out, budget, room, advance)
             return
         if advance is not None:
             advance(len(rows))
@@ -123,9 +124,14 @@ class Scheduler:
         compute: Compute,
         out: Floats,
         budget: int,
+        room: Callable[[int], int] | None,
         advance: Callable[[int], object] | None,
     ) -> None:
-        batches = plan_batches(lengths, lambda: self._allowed(budget))
+        def most(longest: int) -> int:
+            allowed = self._allowed(budget)
+            return allowed if room is None else min(allowed, room(longest))
+
+        batches = plan_batches(lengths, most)
         left = len(rows)
         launched: tuple[npt.NDArray[np.intp], Result] | None = None
         with self._lock:
@@ -135,8 +141,8 @@ class Scheduler:
                 with self._turn():
                     batch = next(batches)  # planned in its turn: who waits now decides over its size
                     results = self._fitting(compute, [rows[i] for i in batch], lengths[batch[0]])
+                    self._wait_for_all_but(results)
                 left -= len(batch)
-                # A card has this batch before the results of the one before are waited for.
                 if launched is not None:
                     out[launched[0]] = launched[1]
                 launched = batch, results
@@ -148,10 +154,20 @@ class Scheduler:
             with self._lock:
                 self._jobs -= 1
 
+    def _wait_for_all_but(self, results: Result) -> None:
+        """A card has the next batch while the one before is waited for, whoever's it is; none, while queries arrive."""
+        before, self._in_flight = self._in_flight, None if isinstance(results, np.ndarray) else results
+        if before is not None:
+            np.asarray(before)
+        if self._arriving():
+            np.asarray(results)
+
+    def _arriving(self) -> bool:
+        return bool(self._short) or time.monotonic() - self._last_short < _LINGER_SECONDS
+
     def _allowed(self, budget: int) -> int:
-        arriving = self._short or time.monotonic() - self._last_short < _LINGER_SECONDS
         most = min(budget, self._fits)
-        return min(most, self.batch_tokens // _SHARE) if arriving else most
+        return min(most, self.batch_tokens // _SHARE) if self._arriving() else most
 
     def _fitting(self, compute: Compute, rows: list[Any], longest: int) -> Result:
         """Results of rows, computed in halves where the device's memory is too small; later batches are smaller."""

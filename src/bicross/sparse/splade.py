@@ -39,12 +39,18 @@ class SpladeEncoder(TextEncoder, Closing):
         max_terms: int | None = None,
         max_query_terms: int | None = None,
         batch_tokens: int | None = None,
+        local_files_only: bool = False,
+        cache_dir: str | os.PathLike[str] | None = None,
     ) -> None:
         for what, most in (("max_terms", max_terms), ("max_query_terms", max_query_terms)):
             if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
                 raise ConfigurationError(f"{what} must be a positive whole number or None, got {most!r}.")
         self.name = name
         self.revision = revision
+        self._sought = {
+            "local_files_only": local_files_only,
+            "cache_dir": None if cache_dir is None else os.fspath(cache_dir),
+        }
         self._checkpoint = checkpoint
         self._options = options
         self._most = {True: max_query_terms, False: max_terms}
@@ -113,6 +119,8 @@ class SpladeEncoder(TextEncoder, Closing):
             max_terms=max_terms,
             max_query_terms=max_query_terms,
             batch_tokens=batch_tokens,
+            local_files_only=local_files_only,
+            cache_dir=cache_dir,
         )
 
     @property
@@ -127,10 +135,11 @@ class SpladeEncoder(TextEncoder, Closing):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The arguments of `load` that make it again, as JSON values; without the device, which is a machine's own."""
+        """The arguments of `load` that make it again, as JSON values; but for token and device, a machine's own."""
         return {
             "name_or_path": self.name,
             "revision": self.revision,
+            **self._sought,
             "max_terms": self._most[False],
             "max_query_terms": self._most[True],
             "batch_tokens": self._batch_tokens,

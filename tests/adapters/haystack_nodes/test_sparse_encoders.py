@@ -196,6 +196,7 @@ REFUSED: list[tuple[Any, str]] = [
     ({"colbert": {"token": "s3cret"}}, r"got the keys \['colbert'\]"),
     ({"bm25": "s3cret"}, r"got the keys \['bm25'\]"),
     ({"bm25": {"tongue": "de"}}, "language, k1, b, mean_length, stop_words; got 'tongue'"),
+    ({"bm25": {"language": "klingon"}}, "klingon"),
     ({"splade": {"max_terms": 3}}, "got no name_or_path"),
     ({"splade": {"name_or_path": "a/b", "token": "s3cret"}}, "got 'token'. Leave it out; .* comes from HF_TOKEN"),
 ]
@@ -278,6 +279,12 @@ def test_what_is_saved_is_pinned(splade: Path) -> None:
     settings = saved(SpladeEncoder.load(splade, max_terms=9))["splade"]
     assert (settings["name_or_path"], settings["max_terms"]) == (str(splade.resolve()), 9)
     assert "device" not in settings
+    named = {"splade": {"name_or_path": Path("a/b"), "cache_dir": Path("/models")}}
+    store = BicrossDocumentStore(sparse_encoder=named)
+    kept = store.to_dict()["init_parameters"]["sparse_encoder"]
+    assert kept == {"splade": {"name_or_path": "a/b", "cache_dir": "/models"}}
+    kept["splade"]["cache_dir"] = "/elsewhere"
+    assert store.to_dict()["init_parameters"]["sparse_encoder"]["splade"]["cache_dir"] == "/models"
     assert json.loads(json.dumps(settings)) == settings
     assert saved(pair()) == {
         "type": f"{MODULE}.SparseEmbedders",

@@ -19,15 +19,19 @@ def free_tokens(config: Any, longest: int, precision: str, device: str) -> int:
     that isn't fused holds a row for each head, and its softmax.
 
     Args:
-        config: The transformer's; None for a table of token vectors.
+        config: The transformer's; None for a table of token vectors. One that doesn't tell its width sets no limit.
         longest: The batch's longest row. **Unit:** tokens.
         precision: "float32", or one of half the size.
         device: A torch device.
     """
     if config is None or not device.startswith("cuda"):
         return sys.maxsize
-    rows = 1 if getattr(config, "_attn_implementation", None) != "eager" else 2 * config.num_attention_heads
-    width = config.hidden_size
+    fused = getattr(config, "_attn_implementation", None) != "eager"
+    config = config.get_text_config()
+    width = getattr(config, "hidden_size", None)
+    if width is None:
+        return sys.maxsize
+    rows = 1 if fused else 2 * (getattr(config, "num_attention_heads", None) or 1)
     inner = getattr(config, "intermediate_size", None) or 4 * width
     values = int(8 * width + 3 * inner + rows * longest)
     return max(int(_USED * _free_bytes(device)) // (values * (4 if precision == "float32" else 2)), 1)

@@ -30,7 +30,8 @@ class TorchTokenVectors(TorchModel):
     def __init__(self, spec: LateCheckpoint, options: TorchOptions) -> None:
         self.precision = options.precision
         self._model, self.device = load_transformer(spec.encoder, "AutoModel", options)
-        self.positions = max_positions(self._model.config)
+        self.config = self._model.config
+        self.positions = max_positions(self.config)
         self.dimension = int(self._model.config.hidden_size)
         heads: list[nn.Module] = [dense_head(head) for head in spec.heads]
         if spec.inline_head:

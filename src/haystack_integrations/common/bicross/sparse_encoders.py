@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from bicross.errors import ConfigurationError
 from bicross.remote.address import is_address
 from bicross.sparse.encoder import TextEncoder
 from bicross.types import SparseEncoder
+from haystack_integrations.common.bicross.inputs import check_language
 
 GivenEncoder = SparseEncoder | str | dict[str, Any] | None
 """An encoder, the name of a SPLADE checkpoint, or `{"bm25": settings}` or `{"splade": settings}`, as one is saved."""
@@ -98,10 +101,14 @@ def _check_settings(given: Mapping[str, Any]) -> dict[str, Any]:
             f"The settings of {kind!r} are {', '.join(_SETTINGS[kind])}; got {unknown[0]!r}. Leave it out; the hub's "
             "token comes from HF_TOKEN."
         )
-    if kind == "splade":
+    if kind == "bm25":
+        check_language(settings.get("language"))
+    else:
         if not isinstance(settings.get("name_or_path"), str | Path):
             raise ConfigurationError("The settings of 'splade' name a checkpoint; got no name_or_path. Give it one.")
         settings["name_or_path"] = _check_name(settings["name_or_path"])
+        if settings.get("cache_dir") is not None:
+            settings["cache_dir"] = os.fspath(settings["cache_dir"])
     return {kind: settings}
 
 
@@ -134,7 +141,9 @@ def saved_sparse_encoder(given: GivenEncoder) -> Any:
 
     :raises ConfigurationError: It is none of these.
     """
-    if given is None or isinstance(given, str | dict) or hasattr(given, "to_dict"):
+    if isinstance(given, dict):
+        return copy.deepcopy(given)
+    if given is None or isinstance(given, str) or hasattr(given, "to_dict"):
         return given
     from bicross.sparse.bm25 import BM25Encoder
     from bicross.sparse.splade import SpladeEncoder
