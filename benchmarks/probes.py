@@ -1,17 +1,21 @@
 """What the starters don't understand: every probe, on the bi-encoder, the cross-encoder, and both stages together.
 
-    python benchmarks/probes.py --bi minilm --out benchmarks/results/probes.json
-    python benchmarks/probes.py --cross none --out benchmarks/results/probes-starter.json
+    python benchmarks/probes.py --out benchmarks/results/probes-starter.json
+    python benchmarks/probes.py --bi minilm --out benchmarks/results/probes.json \\
+        --probes negation negation-scope quantifiers grounding unanswerable
 
 Reads `probes/`, `squad`, `scifact`, `nfcorpus` and `squad-sent` from `--data`, `$BICROSS_DATA` or `../shared/data`.
-The probes of quantifiers and of grounding are made from these sets' passages, by seed, and never written. Vectors and
-scores are kept in `--cache`: killed at any moment, the same command goes on.
+The probes of quantifiers and of grounding are made from these sets' passages, by seed, and never written;
+`grounding-split` is the same as `grounding`, with the documents cut into passages that the bi-encoder reads, as
+`bicross index` cuts them. Vectors and scores are kept in `--cache`: killed at any moment, the same command goes on.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import warnings
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -20,12 +24,15 @@ from typing import Any
 import numpy as np
 from common import data_folder, machine, write_report
 
-from bicross import BiEncoder, CrossEncoder
-from bicross.evaluation import load_dataset, probe
-from bicross.evaluation.generated import OTHERS, PLACES, grounding_probe, quantifier_probe
+from bicross import BiEncoder, CrossEncoder, Passage
+from bicross.errors import TruncationWarning
+from bicross.evaluation import Dataset, load_dataset, probe
+from bicross.evaluation.generated import PLACES, grounding_probe, quantifier_probe
+from bicross.readers import split
 
 SEED = 5
 PER_KIND = 75
+PROBES = ["negation", "negation-scope", "quantifiers", "grounding", "grounding-split", "unanswerable"]
 SETS = {"squad": True, "scifact": False, "nfcorpus": False}
 """Whose passages are changed; True: only those that answer a test question, for the starter was trained near others."""
 
@@ -48,12 +55,17 @@ def sampled(path: Path, count: int) -> list[dict[str, Any]]:
     return [rows[i] for i in sorted(chosen.tolist())]
 
 
-def slope(kinds: dict[str, Any], stage: str) -> dict[str, float]:
-    """Accuracy with the answer last minus accuracy with it first, by the number of other sentences."""
-    ends = {
-        others: [kinds[f"grounding:{others}:{place}"][stage]["accuracy"] for place in (0, 100)] for others in OTHERS
-    }
-    return {str(others): round(last - first, 4) for others, (first, last) in ends.items()}
+def splitter(data: Dataset, encoder: BiEncoder) -> Callable[[str], list[str]]:
+    """Cuts a document of the grounding probe into passages that the encoder reads, each with the article's title."""
+    titles = sorted(set(data.titles.values()), key=len, reverse=True)
+
+    def cut(text: str) -> list[str]:
+        title = next((title for title in titles if title and text.startswith(f"{title} ")), "")
+        whole = Passage(text.removeprefix(f"{title} "), title=title or None)
+        pieces = split([whole], limit=encoder.passage_limit, count_tokens=encoder.count_tokens)
+        return [piece.full_text for piece in pieces]
+
+    return cut
 
 
 def rounded(value: Any) -> Any:
@@ -71,23 +83,24 @@ def main() -> None:
     parser.add_argument("--bi", default="starter")
     parser.add_argument("--cross", default="starter", help="'none': the bi-encoder alone")
     parser.add_argument("--cross-precision", default="float32", help="logits in bfloat16 are so coarse that many tie")
-    parser.add_argument("--questions", type=int, default=30, help="questions of the grounding probe")
-    parser.add_argument("--paragraphs", type=int, default=250, help="paragraphs of the probe of unanswerable questions")
+    parser.add_argument("--questions", type=int, default=50, help="questions of the grounding probe")
     parser.add_argument(
-        "--probes", nargs="*", default=["negation", "negation-scope", "quantifiers", "grounding", "unanswerable"]
+        "--paragraphs", type=int, default=1204, help="paragraphs of the probe of unanswerable questions (1204: all)"
     )
+    parser.add_argument("--probes", nargs="*", default=PROBES, choices=PROBES, metavar="PROBE", help=", ".join(PROBES))
     parser.add_argument("--cache", type=Path, default=here / ".bicross" / "cache")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     if not (arguments.data / "probes").is_dir():
         parser.error(f"needs the probes, got no folder {arguments.data / 'probes'}; set BICROSS_DATA or pass --data")
+    warnings.simplefilter("ignore", TruncationWarning)  # long documents are cut: that is what is measured
+    sentences = load_dataset(arguments.data / "squad-sent")
     sources = {
         "negation": lambda: arguments.data / "probes" / "semantoneg.jsonl",
         "negation-scope": lambda: arguments.data / "probes" / "scone.jsonl",
         "quantifiers": lambda: quantifiers(arguments.data),
-        "grounding": lambda: grounding_probe(
-            load_dataset(arguments.data / "squad-sent"), count=arguments.questions, seed=SEED
-        ),
+        "grounding": lambda: grounding_probe(sentences, count=arguments.questions, seed=SEED),
+        "grounding-split": lambda: grounding_probe(sentences, count=arguments.questions, seed=SEED),
         "unanswerable": lambda: sampled(arguments.data / "probes" / "squad2-unanswerable.jsonl", arguments.paragraphs),
     }
     bi = BiEncoder.load(arguments.bi)
@@ -105,20 +118,16 @@ def main() -> None:
             "questions": arguments.questions,
             "paragraphs": arguments.paragraphs,
             "places": PLACES,
+            "passage_tokens": bi.passage_limit,
         },
         "models": {"bi_encoder": bi.document_fingerprint, "cross_encoder": cross and cross.fingerprint},
         "probes": {},
     }
     for name in arguments.probes:
-        measured = probe(sources[name](), bi, cross, cache_dir=arguments.cache, seed=SEED)
+        cut = splitter(sentences, bi) if name == "grounding-split" else None
+        measured = probe(sources[name](), bi, cross, split=cut, cache_dir=arguments.cache, seed=SEED)
         values = measured.as_dict(failures=0)
         del values["failures"]  # they are texts of data sets
-        if name == "grounding":
-            values["slope"] = {
-                stage: slope(values["kinds"], stage)
-                for stage in ("bi_encoder", "cross_encoder", "two_stage")
-                if values[stage] is not None
-            }
         report["probes"][name] = rounded(values)
         write_report(report, arguments.out)
         for stage in ("bi_encoder", "cross_encoder", "two_stage", "words"):

@@ -20,13 +20,14 @@ ROOT = Path(__file__).parents[1]
 def test_the_command_measures_what_the_benchmark_does(
     data: Path, bicross: Callable[..., CompletedProcess[str]]
 ) -> None:
-    done = bicross("probe", str(data / "probes" / "scone.jsonl"), "--cross", "none", "--failures", "1", "--json")
+    done = bicross("probe", str(data / "probes" / "scone.jsonl"), "--failures", "1", "--json")
     found = json.loads(done.stdout)
     committed = json.loads((ROOT / "benchmarks" / "results" / "probes-starter.json").read_text("utf-8"))
     expected = committed["probes"]["negation-scope"]
-    assert (found["rows"], found["groups"], found["cross_encoder"]) == (24, 12, None)
-    for name in ("accuracy", "group_accuracy", "chance", "auc"):
-        assert found["bi_encoder"][name] == pytest.approx(expected["bi_encoder"][name], abs=1e-4)
+    assert (found["rows"], found["groups"]) == (24, 12)
+    for stage in ("bi_encoder", "cross_encoder", "two_stage"):
+        for name in ("accuracy", "group_accuracy", "chance", "auc"):
+            assert found[stage][name] == pytest.approx(expected[stage][name], abs=1e-4)
     assert len(found["failures"]["bi_encoder"]) == 1
 
 
@@ -62,4 +63,4 @@ def test_words_alone_solve_no_probe_of_quantifiers(data: Path) -> None:
 def test_real_articles_give_one_answer_among_many_sentences(data: Path) -> None:
     rows = grounding_probe(load_dataset(data / "squad-sent"), count=3)
     assert len({row["group"] for row in rows}) == 3
-    assert len(rows) == 3 * (2 + 6 + 6 + 6)
+    assert len(rows) == 3 * (2 + 11 + 11 + 11)

@@ -138,6 +138,11 @@ def test_the_answer_stands_at_each_place_among_its_neighbours() -> None:
     assert {row["group"] for row in rows} == {"q"}
 
 
+def test_a_short_document_has_the_answer_at_every_position() -> None:
+    found = [row["kind"] for row in grounding_probe(article(), others=(1, 10))]
+    assert found == ["grounding:1:0", "grounding:1:100", *(f"grounding:10:{place}" for place in range(0, 101, 10))]
+
+
 def test_whoever_sees_nothing_is_at_chance_wherever_the_answer_is() -> None:
     report = probe(grounding_probe(article(), others=(1, 10)), None, Judge(lambda *_: 1.0))
     assert {result.cross_encoder.accuracy for result in report.kinds.values()} == {0.5}

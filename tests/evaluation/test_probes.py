@@ -180,6 +180,21 @@ def test_two_stages_are_scaled_over_the_whole_probe() -> None:
     assert tilted.failures["two_stage"][0].scores == pytest.approx((1.5, 3.0))
 
 
+def test_the_best_passage_speaks_for_a_text_that_is_split() -> None:
+    beginning = Judge(lambda _query, text: float("answer" in text[:10]))
+    rows = [row("q", "much noise. an answer", "much noise. more noise", "1")]
+    for cut, accuracy in ((None, 0.5), (lambda text: text.split(". "), 1.0)):
+        figures = probe(rows, None, beginning, split=cut).cross_encoder
+        assert figures is not None
+        assert figures.accuracy == accuracy
+    report = probe(
+        [row("q", "a c", "b", "1")], Vectors(), table(a=0.0, b=3.0, c=6.0), stage1_weight=0.5, split=str.split
+    )
+    found = (report.bi_encoder, report.cross_encoder, report.two_stage)
+    # "a" is nearest, "c" has the best logit; summed, no passage beats another
+    assert [figures.accuracy for figures in found if figures is not None] == [1.0, 1.0, 0.5]
+
+
 def test_real_encoders_give_their_own_scores(bi_encoder: BiEncoder, cross_encoder: CrossEncoder) -> None:
     rows = [row("a cat", "the cat sits", "no cat sits", "1"), row("a dog", "the dog", "every dog", "1")]
     report = probe(rows, bi_encoder, cross_encoder)
@@ -231,6 +246,8 @@ def test_bad_arguments_are_refused(tmp_path: Path) -> None:
         probe(UNEQUAL)
     with pytest.raises(ConfigurationError, match="stage1_weight"):
         probe(UNEQUAL, None, table(a=1.0), stage1_weight=2.0)
+    with pytest.raises(InputError, match="split must leave a passage of every text, got none of 'a'"):
+        probe(UNEQUAL, None, table(a=1.0), split=lambda _text: [])
     with pytest.raises(InputError, match="must be finite"):
         probe(UNEQUAL, None, Judge(lambda *_: float("nan")))
     with pytest.raises(ReadError, match="missing"):

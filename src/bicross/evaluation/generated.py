@@ -27,7 +27,8 @@ from bicross.evaluation.quantifier_swaps import Swap, swaps
 from bicross.whole_file import whole_file
 
 OTHERS = (1, 10, 50, 99)
-PLACES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+PLACES = tuple(i / 10 for i in range(11))
+"""Every position of the answering sentence among 1 or 10 others; a tenth of the document apart among more."""
 
 Row = dict[str, str]
 _Changed = tuple[str, str, Swap]
@@ -115,7 +116,7 @@ def grounding_probe(
             have one relevant sentence.
         count: Most questions, drawn by seed from those whose articles are long enough. None: all.
         others: How many other sentences a document has.
-        places: Where the answering sentence stands: 0 is first, 1 last.
+        places: Where the answering sentence stands: 0 is first, 1 last. Positions that they round to are taken once.
         seed: Of the questions and of the sentences that stand in.
 
     Returns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from bicross.arguments import check_share
 from bicross.bi_encoder import similarity
-from bicross.errors import ConfigurationError
+from bicross.errors import ConfigurationError, InputError
 from bicross.evaluation.contrasts import Contrasts, Pair, read_contrasts
 from bicross.evaluation.datasets import Dataset
 from bicross.evaluation.probe_figures import Doubles, Figures, Sample, outcomes
@@ -92,6 +92,7 @@ def probe(
     cross_encoder: Scorer | None = None,
     *,
     stage1_weight: float | None = None,
+    split: Callable[[str], Sequence[str]] | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     seed: int = 0,
     show_progress: bool | None = None,
@@ -111,12 +112,14 @@ def probe(
         bi_encoder: The first stage.
         cross_encoder: The second stage.
         stage1_weight: As in `TwoStageRetriever`. None: the weight that the cross-encoder carries, 0 where it has none.
+        split: Cuts a text into passages; the one that a scorer likes best speaks for the text. None: texts stay whole.
         cache_dir: Folder of the vectors and scores; the same call goes on there after a kill. None: a temporary one.
         seed: Of the bootstrap.
         show_progress: None: on a terminal, once it takes more than two seconds.
 
     Raises:
         ConfigurationError: There is no model, or a weight outside 0 … 1.
+        InputError: ``split`` leaves nothing of a text.
         ReadError, InputError: See `contrasts.read_contrasts`; or a scorer returned NaN.
     """
     if bi_encoder is None and cross_encoder is None:
@@ -125,9 +128,11 @@ def probe(
     weight = check_share(weight, "stage1_weight")
     contrasts = read_contrasts(source)
     pairs = list(dict.fromkeys(pair for _, _, pair, _ in contrasts.pairs))
+    passages = _passages(pairs, split)
+    asked = list(dict.fromkeys(passage for found in passages for passage in found))
     scores: dict[str, Doubles] = {}
     with Stages(bi_encoder, cross_encoder, cache_dir=cache_dir) as stages:  # type: ignore[arg-type]
-        table = _Table(pairs)
+        table = _Table(asked)
         if bi_encoder is not None:
             scores["bi_encoder"] = table.similarities(stages, show_progress)
         if cross_encoder is not None:
@@ -135,7 +140,10 @@ def probe(
     both = len(scores) == 2
     if both:
         scores["two_stage"] = weighted_sum(scores["cross_encoder"], scores["bi_encoder"], weight)
-    scores["words"] = np.array([shared_words(*pair) for pair in pairs])
+    scores["words"] = np.array([shared_words(*pair) for pair in asked])
+    number = {pair: i for i, pair in enumerate(asked)}
+    places = [[number[passage] for passage in found] for found in passages]
+    scores = {name: np.array([values[parts].max() for parts in places]) for name, values in scores.items()}
     position = {pair: i for i, pair in enumerate(pairs)}
     whole = _measured(contrasts, position, scores, seed)
     return ProbeReport(
@@ -146,6 +154,17 @@ def probe(
         kinds={kind: _measured(contrasts, position, scores, seed, kind) for kind in _kinds(contrasts)},
         failures={name: _failures(contrasts, position, values) for name, values in scores.items()},
     )
+
+
+def _passages(pairs: Sequence[Pair], split: Callable[[str], Sequence[str]] | None) -> list[list[Pair]]:
+    """Each pair's query with each passage of its text."""
+    if split is None:
+        return [[pair] for pair in pairs]
+    pieces = {text: split(text) for text in dict.fromkeys(text for _, text in pairs)}
+    for text, found in pieces.items():
+        if not found:
+            raise InputError(f"split must leave a passage of every text, got none of {text!r:.80}.")
+    return [[(query, piece) for piece in pieces[text]] for query, text in pairs]
 
 
 class _Table:
