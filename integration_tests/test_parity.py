@@ -205,11 +205,14 @@ def test_cross_encoders_saved_by_either(tmp_path: Path, labels: int, activation:
     )
 
 
-def test_the_starter_cross_encoder() -> None:
-    ours = CrossEncoder.load("starter")
+@pytest.mark.parametrize(("name", "layers", "weight"), [("starter", 6, 0.7), ("fast", 2, 0.75)])
+def test_the_starter_cross_encoders(name: str, layers: int, weight: float) -> None:
+    ours = CrossEncoder.load(name)
+    assert ours.stage1_weight == weight
     theirs = TheirCrossEncoder(str(ours.checkpoint.encoder.folder), device="cpu")
     batch = texts(2, 20)
     pairs = [("a lazy dog in Zürich", text) for text in batch]
     np.testing.assert_allclose(ours.predict(pairs), theirs.predict(pairs), atol=1e-4, rtol=1e-5)
     config = json.loads((ours.checkpoint.encoder.folder / "config.json").read_text())
     assert config["dtype"] == "float32"
+    assert config["num_hidden_layers"] == layers
