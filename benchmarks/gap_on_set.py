@@ -44,7 +44,7 @@ def main() -> None:
             cache_dir=options.cache,
         )
         figures = json.loads(report.to_json())
-        del figures["worst"]  # they are texts of the set
+        del figures["worst"], figures["per_query"]  # the set's texts and ids
         precision = teacher.precision
     if options.page is not None:
         report.to_html(options.page)
