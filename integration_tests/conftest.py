@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,6 +37,29 @@ def data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no test data: {folder} doesn't exist; set BICROSS_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def xquad(data: Path) -> Path:
+    """xquad in English: 240 paragraphs. (In other languages benchmarks/parity_evaluation.py measures it.)"""
+    folder = data / "xquad" / "en"
+    if not folder.is_dir():
+        pytest.skip(f"no test data: {folder} doesn't exist; set BICROSS_DATA")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, by playwright; a module's, because playwright's loop would be in the way of other modules'."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None or importlib.util.find_spec("playwright") is None:
+        pytest.skip("a browser test needs chromium (apt install chromium) and playwright (pip install playwright)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield started
+        started.close()
 
 
 @pytest.fixture

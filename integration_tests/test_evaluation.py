@@ -21,39 +21,30 @@ def read_jsonl(path: Path) -> list[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def folder(data: Path) -> Path:
-    """xquad in English: 240 paragraphs. (In German and Chinese it is measured by benchmarks/parity_evaluation.py.)"""
-    path = data / "xquad" / "en"
-    if not path.is_dir():
-        pytest.skip(f"no test data: {path} doesn't exist; set BICROSS_DATA")
-    return path
-
-
-@pytest.fixture(scope="module")
 def stages(tmp_path_factory: pytest.TempPathFactory):
     with BiEncoder.load("minilm", device="cpu") as bi, Stages(bi, cache_dir=tmp_path_factory.mktemp("cache")) as opened:
         yield opened
 
 
 @pytest.mark.filterwarnings("ignore::bicross.errors.TruncationWarning")
-def test_the_figures_are_the_published_ones(folder: Path, stages: Stages) -> None:
-    found = evaluate(stages, folder, measures=["nDCG@10", "R@100"])
+def test_the_figures_are_the_published_ones(xquad: Path, stages: Stages) -> None:
+    found = evaluate(stages, xquad, measures=["nDCG@10", "R@100"])
     published = json.loads(BASELINES.read_text())["sets"]["xquad/en:test"]
     assert found.final.means == pytest.approx(published, abs=1e-3)
 
 
 @pytest.mark.filterwarnings("ignore::bicross.errors.TruncationWarning")
-def test_the_figures_are_those_of_sentence_transformers_vectors(folder: Path, stages: Stages) -> None:
+def test_the_figures_are_those_of_sentence_transformers_vectors(xquad: Path, stages: Stages) -> None:
     """On a part of the set; benchmarks/parity_evaluation.py does it on whole ones."""
     from sentence_transformers import SentenceTransformer
 
     from bicross.encoding.locate import locate
 
-    rows = read_jsonl(folder / "corpus.jsonl")
+    rows = read_jsonl(xquad / "corpus.jsonl")
     documents = {row["_id"]: f"{row['title']} {row['text']}" if row.get("title") else row["text"] for row in rows}
     documents = dict(list(documents.items())[:60])
-    texts = {row["_id"]: row["text"] for row in read_jsonl(folder / "queries.jsonl")}
-    with (folder / "qrels" / "test.tsv").open() as file:
+    texts = {row["_id"]: row["text"] for row in read_jsonl(xquad / "queries.jsonl")}
+    with (xquad / "qrels" / "test.tsv").open() as file:
         lines = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))[1:]
     judged = [(query_id, document_id, int(grade)) for query_id, document_id, grade in lines if document_id in documents]
     qrels = [ir_measures.Qrel(*row) for row in judged[:100]]
@@ -79,9 +70,9 @@ def test_the_figures_are_those_of_sentence_transformers_vectors(folder: Path, st
 
 @pytest.mark.filterwarnings("ignore::bicross.errors.TruncationWarning")
 def test_a_store_gives_the_figures_of_exact_search_and_a_second_run_encodes_nothing(
-    folder: Path, stages: Stages
+    xquad: Path, stages: Stages
 ) -> None:
-    whole = load_dataset(folder)
+    whole = load_dataset(xquad)
     documents = dict(list(whole.documents.items())[:60])
     qrels = {q: grades for q, grades in whole.qrels.items() if grades.keys() <= documents.keys()}
     queries = {query_id: whole.queries[query_id] for query_id in qrels}

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,19 +37,6 @@ def test_a_kill_costs_at_most_the_batch_it_fell_into(tmp_path: Path) -> None:
     assert sorted(before + after) == sorted(whole)  # no pair twice, none missing
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None or importlib.util.find_spec("playwright") is None:
-        pytest.skip("a browser test needs chromium (apt install chromium) and playwright (pip install playwright)")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
 @pytest.fixture(scope="module", params=["random", "xquad"])
 def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of random sentences, and of xquad's paragraphs; by models that count words: the starters would take minutes."""
@@ -61,10 +45,7 @@ def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         data = corpus()
         qrels = {query_id: {"d1": 1, "d2": 2} for query_id in data["queries"]}
         return gap_report(WordEncoder(), WordScorer(), data | {"qrels": qrels}, pool=50).to_html(out)
-    folder = request.getfixturevalue("data") / "xquad" / "en"
-    if not folder.is_dir():
-        pytest.skip(f"no test data: {folder} doesn't exist; set BICROSS_DATA")
-    return gap_report(WordEncoder(), WordScorer(), folder, queries=20, pool=100).to_html(out)
+    return gap_report(WordEncoder(), WordScorer(), request.getfixturevalue("xquad"), queries=20, pool=100).to_html(out)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

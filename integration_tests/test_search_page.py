@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
-import shutil
 import socket
 import sys
 import threading
@@ -19,17 +18,6 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "tests"))
-
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-MISSING = [
-    what
-    for what, there in {
-        "chromium (apt install chromium)": BROWSER,
-        "playwright (pip install playwright; no browser is downloaded)": importlib.util.find_spec("playwright"),
-    }.items()
-    if not there
-]
-pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"a browser test needs {' and '.join(MISSING)}")
 
 ATTACK = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
 DOCUMENTS = {
@@ -122,16 +110,6 @@ def own_site(folder: Path, opened: Any) -> Iterator[str]:
     with serving(folder) as address:
         yield address
         opened.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture

@@ -275,7 +275,7 @@ def test_the_estimate_of_an_exhaustive_run_that_times_nothing_is_a_small_sample(
 
     asked: list[int] = []
     clock = SimpleNamespace(perf_counter=lambda: sum(asked) / 10)  # a pair takes 100 ms
-    monkeypatch.setattr("bicross.evaluation.gap.time", clock)
+    monkeypatch.setattr("bicross.evaluation.timing.time", clock)
     report(scorer=Slow(), exhaustive=True)
     assert asked == [1, 64, 480]
     assert "at most 480 pairs, about 0.8 minutes here" in capsys.readouterr().err

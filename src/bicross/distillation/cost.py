@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,9 +15,9 @@ from bicross.distillation.flow_settings import DistillSettings
 from bicross.distillation.labels import Labels
 from bicross.errors import InputError, TruncationWarning
 from bicross.evaluation.datasets import Dataset
+from bicross.evaluation.timing import SAMPLE, seconds_each
 from bicross.types import Scorer
 
-_SAMPLE = 64
 _BACKWARD = 3.0
 """A training step costs about three forward passes: one forward, two backward."""
 _PAIR_BYTES = 150
@@ -71,15 +69,15 @@ def estimate_cost(
     if not texts:
         raise InputError("A cost is estimated from documents; got none.")
     rng = np.random.default_rng(settings.seed)
-    some = [texts[i] for i in rng.integers(len(texts), size=_SAMPLE).tolist()]
+    some = [texts[i] for i in rng.integers(len(texts), size=SAMPLE).tolist()]
     asked = [query.text for query in labels.queries.values()]
-    asked = [asked[i] for i in rng.integers(len(asked), size=_SAMPLE).tolist()] if asked else [t[:60] for t in some]
+    asked = [asked[i] for i in rng.integers(len(asked), size=SAMPLE).tolist()] if asked else [t[:60] for t in some]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TruncationWarning)
         pairs = list(zip(asked, some, strict=True))
-        per_pair = _seconds(lambda n: raw_scores(teacher, pairs[:n])) / _SAMPLE
-        per_document = _seconds(lambda n: student.encode_document(some[:n], show_progress=False)) / _SAMPLE
-        per_query = _seconds(lambda n: student.encode_query(asked[:n], show_progress=False)) / _SAMPLE
+        per_pair = seconds_each(lambda n: raw_scores(teacher, pairs[:n]))
+        per_document = seconds_each(lambda n: student.encode_document(some[:n], show_progress=False))
+        per_query = seconds_each(lambda n: student.encode_query(asked[:n], show_progress=False))
     queries, measured = _queries(labels, test, settings)
     pool = _pool(settings, made=not labels.queries)
     scored = rounds * queries * pool + 2 * measured * min(settings.depth, len(texts))
@@ -114,13 +112,6 @@ def _queries(labels: Labels, test: Dataset | None, settings: DistillSettings) ->
 def _pool(settings: DistillSettings, *, made: bool) -> int:
     mining = settings.mining_for(made=made)
     return 1 + mining.easy + sum(window.draw for window in (*mining.dense, *mining.bm25))
-
-
-def _seconds(call: Callable[[int], object]) -> float:
-    call(4)  # the first call of a model takes longer than any other
-    started = time.perf_counter()
-    call(_SAMPLE)
-    return time.perf_counter() - started
 
 
 def _parameters(student: BiEncoder) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -19,13 +18,11 @@ from bicross.evaluation.analysis import Other, Scores, findings
 from bicross.evaluation.datasets import Dataset, load_dataset
 from bicross.evaluation.findings import GapReport, Setting, Teacher
 from bicross.evaluation.stages import Stages
-from bicross.evaluation.timing import Timing, time_stages
+from bicross.evaluation.timing import SAMPLE, Timing, seconds_each, time_stages
 from bicross.progress import announce
 from bicross.ranking import weighted_sums
 from bicross.second_stage import SecondStage
 from bicross.types import Encoder, Scorer
-
-_SAMPLE = 64
 
 
 def gap_report(
@@ -150,14 +147,11 @@ def _timed(stages: Stages, data: Dataset, positions: npt.NDArray[np.int32]) -> T
 def _pace(cross: Scorer, data: Dataset, positions: npt.NDArray[np.int32]) -> float:
     """Milliseconds of a pair, by a sample from all that may be scored, outside of the cache."""
     texts, queries = list(data.documents.values()), list(data.queries.values())
-    some = np.random.default_rng(0).integers(positions.size, size=_SAMPLE).tolist()
+    some = np.random.default_rng(0).integers(positions.size, size=SAMPLE).tolist()
     pairs = [(queries[place // positions.shape[1]], texts[positions.flat[place]]) for place in some]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TruncationWarning)  # as in _timed
-        raw_scores(cross, pairs[:1])  # the first call of a model takes much longer than any other
-        started = time.perf_counter()
-        raw_scores(cross, pairs)
-        return (time.perf_counter() - started) * 1e3 / _SAMPLE
+        return 1e3 * seconds_each(lambda count: raw_scores(cross, pairs[:count]))
 
 
 def _announce_cost(pairs: int, pace: float | None, exhaustive: bool, show_progress: bool | None) -> None:

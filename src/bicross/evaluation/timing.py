@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+SAMPLE = 64
 _TIMED_PAIRS = (1, 10, 30, 100)
 _TIMED_QUERIES = 5
 _PATIENCE_SECONDS = 10.0
@@ -72,6 +73,17 @@ def time_stages(
         timed.append((size, float(np.median([_milliseconds(lambda c=c: score(c)) for c in calls]))))  # type: ignore[misc]
     fixed, per_pair = _line(timed)
     return Timing(float(np.median(first)), fixed, per_pair, timed, count)
+
+
+def seconds_each(call: Callable[[int], object]) -> float:
+    """Seconds of one item, by a sample of `SAMPLE`.
+
+    Args:
+        call: Computes the first so many of at least `SAMPLE` items; called for one of them first, because a model's
+            first call takes much longer than any other.
+    """
+    call(1)
+    return _milliseconds(lambda: call(SAMPLE)) / 1e3 / SAMPLE
 
 
 def _line(timed: list[tuple[int, float]]) -> tuple[float, float]:
