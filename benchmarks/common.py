@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bicross.benchmarking import machine
+from bicross.encoding.hardware import has_fast_bfloat16
 
 __all__ = ["data_folder", "instruction_class", "machine", "report_path", "write_report"]
 
@@ -22,7 +23,9 @@ def data_folder() -> Path:
 
 def instruction_class() -> str:
     """The instruction set that decides over the speed here: figures of two of them are never mixed."""
-    there = machine()["instruction_sets"]
+    there = set(machine()["instruction_sets"])
+    if not has_fast_bfloat16():  # a set that slows everything down decides over nothing
+        there.discard("avx512_bf16")
     return next((name for name in _CLASSES if name in there), "generic")
 
 

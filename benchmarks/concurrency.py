@@ -24,6 +24,8 @@ from sentence_transformers import SentenceTransformer
 from bicross import BiEncoder
 
 Encode = Callable[[str], Any]
+RARE, RARE_PAUSE = 10, 6.0
+"""Queries so seldom that the job's batches are at their full size again. **Unit:** seconds."""
 
 
 def in_threads(encode: Encode, queries: Sequence[str], threads: int) -> float:
@@ -93,6 +95,7 @@ def while_indexing(encoder: BiEncoder, queries: Sequence[str], texts: Sequence[s
     thread.start()
     time.sleep(1.0)
     busy = latencies(encoder.encode_query, queries, pause)
+    rare = latencies(encoder.encode_query, queries[:RARE], RARE_PAUSE)
     stop.set()
     thread.join()
     beside = done / (time.perf_counter() - started)
@@ -100,6 +103,7 @@ def while_indexing(encoder: BiEncoder, queries: Sequence[str], texts: Sequence[s
         "pause_ms": pause * 1e3,
         "query_ms_idle": idle,
         "query_ms_while_indexing": busy,
+        "query_ms_while_indexing_after_a_long_pause": rare,
         "passages_per_second_alone": round(alone, 1),
         "passages_per_second_beside_queries": round(beside, 1),
     }

@@ -41,6 +41,7 @@ from index_and_search import read_corpus, read_queries
 from bicross import BiEncoder, CrossEncoder
 from bicross.benchmarking.limit import arithmetic, matrix_rate
 from bicross.benchmarking.speed import QUERY
+from bicross.encoding.hardware import has_fast_bfloat16
 
 WORKER = Path(__file__).with_name("peer_worker.py")
 OURS_ENVIRONMENT = ("bicross", "st torch", "haystack")
@@ -51,6 +52,11 @@ WARM_UP = 10
 """The first round, which isn't counted, has this part of the texts."""
 PAUSE = 0.3
 """Seconds between two calls: threads that still spin for the one would slow down the other."""
+
+
+AUTO = ("bicross auto",) if has_fast_bfloat16() else ()
+"""Left out of the long works where it is float32."""
+OPENVINO = ("st openvino", *(["st openvino bfloat16"] if has_fast_bfloat16() else []))
 
 
 @dataclass(frozen=True)
@@ -65,20 +71,20 @@ class Work:
 
 ENCODE = (
     Work("bulk", "bulk", ("bicross float32", "bicross auto", "bicross int8"),
-         ("st torch", "st onnx", "st onnx O3", "st onnx int8", "st openvino", "fastembed")),
+         ("st torch", "st onnx", "st onnx O3", "st onnx int8", *OPENVINO, "fastembed")),
     Work("one query", "query", ("bicross float32", "bicross auto", "bicross int8"),
-         ("st torch", "st onnx", "st onnx O3", "st onnx int8", "st openvino", "fastembed")),
+         ("st torch", "st onnx", "st onnx O3", "st onnx int8", *OPENVINO, "fastembed")),
     Work("concurrent queries", "concurrent", ("bicross float32", "bicross auto"), ("st torch",)),
 )  # fmt: skip
 RERANK = (
     Work("rerank", "pairs", ("bicross float32", "bicross auto", "bicross int8"),
-         ("st torch", "st onnx O3", "st onnx int8", "st openvino", "flashrank")),
+         ("st torch", "st onnx O3", "st onnx int8", *OPENVINO, "flashrank")),
 )  # fmt: skip
 STAGES = (
-    Work("text to searchable", "index", ("bicross float32", "bicross auto"),
+    Work("text to searchable", "index", ("bicross float32", *AUTO),
          ("haystack", "langchain", "fastembed + flashrank")),
     Work("index again, unchanged", "again", ("bicross float32",), ("langchain",)),
-    Work("two-stage query", "search", ("bicross float32", "bicross auto"), ("haystack", "fastembed + flashrank")),
+    Work("two-stage query", "search", ("bicross float32", *AUTO), ("haystack", "fastembed + flashrank")),
 )  # fmt: skip
 HITS = ("bicross openvino", "bicross onnx", "st torch", "fastembed + flashrank")
 

@@ -3,8 +3,8 @@
     python benchmarks/peers_plot.py    # benchmarks/results/peers-*.json → docs/images/speed-*.svg
 
 A row is a work in one precision of bicross, a mark the ratio to a peer at its best batch size; left of the line the
-peer is faster. bicross in int8 is beside peers in int8, in any other precision beside the others. Where the CPU has no
-bfloat16, "auto" is float32 and left out.
+peer is faster. bicross in int8 is beside peers in int8, in any other precision beside the others. Where "auto" is
+float32, it is left out.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ MARKS = {
     "st onnx O3": ("v", "#66ccee", "sentence-transformers, onnx O3"),
     "st onnx int8": ("D", "#ccbb44", "sentence-transformers, onnx int8"),
     "st openvino": ("s", "#228833", "sentence-transformers, openvino"),
+    "st openvino bfloat16": ("s", "#bbbbbb", "sentence-transformers, openvino bfloat16"),
     "fastembed": ("P", "#ee6677", "fastembed"),
     "flashrank": ("X", "#aa3377", "FlashRank, int8"),
     "fastembed + flashrank": ("*", "#aa3377", "fastembed and FlashRank (int8)"),
@@ -50,13 +51,14 @@ TITLES = {
 TICKS = (0.5, 0.7, 1, 1.5, 2, 3, 5, 10)
 
 
-def rows(report: dict[str, Any], has_bfloat16: bool) -> list[tuple[str, dict[str, float]]]:
+def rows(report: dict[str, Any]) -> list[tuple[str, dict[str, float]]]:
     """A title and the ratio to each peer of the same kind of precision, of every work and precision."""
     found = []
+    half = "bfloat16" in report["computed_by"].get("bicross auto", "")
     for name, work in report["work"].items():
         for own, ratios in work["ratio"].items():
             precision = own.removeprefix("bicross ")
-            if precision != "auto" or has_bfloat16:
+            if precision != "auto" or half:
                 quantised = precision == "int8"
                 peers = {peer: ratio for peer, ratio in ratios.items() if peer in MARKS and (peer in INT8) == quantised}
                 found.append((f"{TITLES.get(name, name)}, {precision}", peers))
@@ -66,7 +68,7 @@ def rows(report: dict[str, Any], has_bfloat16: bool) -> list[tuple[str, dict[str
 def draw(report: dict[str, Any], target: Path) -> None:
     machine = next(iter(report["runs"].values()))["machine"]
     sets = machine["instruction_sets"]
-    drawn = rows(report, bool({"avx512_bf16", "amx_bf16"} & set(sets)))
+    drawn = rows(report)
     figure, axis = plt.subplots(figsize=(8, 0.34 * len(drawn) + 2.1))
     for peer, (mark, colour, label) in MARKS.items():
         places = [(ratios[peer], place) for place, (_, ratios) in enumerate(drawn) if peer in ratios]

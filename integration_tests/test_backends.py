@@ -115,7 +115,7 @@ def test_two_towers_have_a_graph_each_and_a_table_none(tmp_path: Path, cache: Pa
 SERVE = """
 import json, sys
 sys.modules["torch"] = sys.modules["transformers"] = None  # as if they weren't installed
-from bicross import BiEncoder, CrossEncoder
+from bicross import BiEncoder, CrossEncoder, Passage, QdrantStore, TwoStageRetriever
 bi = BiEncoder.load(sys.argv[1], precision=sys.argv[3])
 cross = CrossEncoder.load(sys.argv[2], precision=sys.argv[3])
 out = {
@@ -124,6 +124,12 @@ out = {
     "scores": cross.predict([("the cat", "a dog"), ("sun", "")]).tolist(),
     "fingerprints": [bi.document_fingerprint, bi.query_fingerprint, cross.fingerprint],
     "backends": [bi.backend, cross.backend],
+}
+with QdrantStore(path=sys.argv[4]) as store:
+    both = TwoStageRetriever(bi, store, cross)
+    both.index([Passage("the dog sits", id="a"), Passage("stone", id="b")])
+    out["hits"] = sorted(hit.passage.id for hit in both.search("the cat", 2).hits)
+out |= {
     "heavy": [name for name in sys.modules if name.startswith(("torch.", "transformers.", "openvino_telemetry"))],
 }
 print(json.dumps(out))
@@ -146,12 +152,13 @@ def test_serving_from_an_exported_folder_imports_no_torch(tmp_path: Path, backen
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "none")}
     environment.pop("BICROSS_BACKEND")
     done = subprocess.run(
-        [sys.executable, "-c", SERVE, str(out["bi"]), str(out["cross"]), precision],
+        [sys.executable, "-c", SERVE, str(out["bi"]), str(out["cross"]), precision, str(tmp_path / "s")],
         check=True, capture_output=True, text=True, env=environment,
     )  # fmt: skip
     found = json.loads(done.stdout)
     assert found["heavy"] == []
     assert found["backends"] == [backend, backend]
+    assert found["hits"] == ["a", "b"]
     again = write_bi_encoder(tmp_path / "bi", prompts={"query": "the old "}, max_length=24)
     pairs = [("the cat", "a dog"), ("sun", "")]
     with BiEncoder.load(again) as theirs, CrossEncoder.load(write_cross_encoder(tmp_path / "cross")) as scorer:
@@ -163,6 +170,10 @@ def test_serving_from_an_exported_folder_imports_no_torch(tmp_path: Path, backen
         assert same == (precision == "float32")
     with pytest.raises(CheckpointError, match="exporting needs the weights and torch"):
         BiEncoder.load(out["bi"], backend=backend, precision="float32" if precision == "int8" else "int8")
+    (record,) = out["bi"].rglob("graph.json")
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"runtime": "0.1"}))
+    with pytest.raises(CheckpointError, match=f"it was made for {backend} 0.1, and here is"):
+        BiEncoder.load(out["bi"], backend=backend, precision=precision)
 
 
 @pytest.mark.parametrize(("backend", "precision"), ALL)

@@ -107,6 +107,7 @@ MAY_IMPORT = {
 HEAVY = {
     "torch": {
         "encoding/backends/torch.py",
+        "encoding/backends/first_token.py",
         "encoding/backends/torch_heads.py",
         "encoding/backends/torch_loading.py",
         "encoding/backends/decoder.py",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 import pytest
 
-from bicross import Passage, TwoStageRetriever
+from bicross import BiEncoder, Passage, TwoStageRetriever
+from bicross import progress as progress_module
 from bicross.progress import announce, progress
 from bicross.stores import ExactStore
 from word_models import WordEncoder
@@ -28,6 +30,29 @@ def test_nothing_is_shown_unless_asked_for(capsys: pytest.CaptureFixture[str]) -
     with progress("scoring", 4) as advance:
         advance(4)
     assert capsys.readouterr().err == ""
+
+
+def test_a_query_on_a_terminal_makes_no_bar(monkeypatch: pytest.MonkeyPatch, bi_encoder: BiEncoder) -> None:
+    def made(*arguments: object) -> None:
+        pytest.fail(f"a bar was made for {arguments}")
+
+    monkeypatch.setattr(progress_module, "_bar", made)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    bi_encoder.encode_query("the red bird")
+    with progress("scoring", 4) as advance:
+        advance(4)
+
+
+def test_a_bar_that_comes_late_counts_what_was_done_before(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress_module, "_PATIENCE_SECONDS", 0.02)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with progress("scoring", 4) as advance:
+        advance(3)
+        time.sleep(0.03)
+        advance(1)
+    assert "4/4" in capsys.readouterr().err
 
 
 def test_a_callable_is_told() -> None:

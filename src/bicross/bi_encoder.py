@@ -106,8 +106,8 @@ class BiEncoder(LoadedModel):
                 everything else is computed on the first.
             workers: Processes that share big jobs, on one device; each has its part of the cores. Scripts need
                 ``if __name__ == "__main__":`` then.
-            precision: "float32", "bfloat16", "float16", "auto" (bfloat16 where the hardware computes in it), or "int8",
-                which has another fingerprint.
+            precision: "float32", "bfloat16", "float16", "auto" (bfloat16 where the hardware is faster in it), or
+                "int8", which has another fingerprint.
             backend: "torch", "onnx", "openvino", or "auto": on a CPU the fastest that is installed, by the order in
                 `bicross.encoding.backends.choosing`. The first use of a model on another backend than torch exports
                 it into the user's cache, and says so.

@@ -129,7 +129,7 @@ class FirstStage:
         encoder = self.bi_encoder
         if not isinstance(encoder, BiEncoder):
             return encoder.encode_query(query)
-        vector, cut = encoder.encode_query(query, return_truncation=True)
+        vector, cut = encoder.encode_query(query, return_truncation=True, show_progress=False)
         if observed:  # a fingerprint takes a look at every weight, once
             tags.update(model=encoder.name, fingerprint=encoder.query_fingerprint, truncated=int(cut))
         if cut:

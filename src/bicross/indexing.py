@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from bicross.bi_encoder import BiEncoder
+from bicross.encoding.workers import PART_TEXTS
 from bicross.errors import BicrossWarning, ConfigurationError, InputTypeError, TruncationWarning
 from bicross.overlap import behind
 from bicross.progress import Advance, Told, progress
@@ -26,7 +27,7 @@ T = TypeVar("T")
 EncodeSparse = Callable[[Sequence[str]], list[SparseVector]]
 
 _ACKNOWLEDGED = 512
-"""Passages that are encoded and written together: a kill costs two such batches at most."""
+"""Passages that are encoded and written together: a kill costs two such batches at most. Workers take larger ones."""
 _FOLLOWED = 64
 """The same where a caller follows the progress, and may end it: a step of what takes a second."""
 _COMPARED = 4_096
@@ -185,6 +186,8 @@ def carry_out(
     work = sorted(plan.new + plan.changed, key=lambda passage: (len(passage.full_text), passage.id))
     truncated = 0
     size = _FOLLOWED if callable(show_progress) else _ACKNOWLEDGED
+    if isinstance(bi_encoder, BiEncoder) and bi_encoder.workers > 1:
+        size = 2 * PART_TEXTS * bi_encoder.workers  # fewer would leave some of them without work
     with progress("indexing", len(work), show_progress) as advance, behind() as hand_over:
         for part in _parts(work, size):
             texts = [passage.full_text for passage in part]

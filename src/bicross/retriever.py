@@ -24,7 +24,7 @@ from bicross.types import Encoder, Hit, IndexReport, Observer, Passage, Scorer, 
 
 Filter = Mapping[str, Any]
 
-_ANNOUNCED = 20_000
+_ANNOUNCED = 5_000
 """Passages that aren't in the approximate index yet, above which building it takes seconds."""
 
 

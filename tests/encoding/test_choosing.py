@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bicross.encoding import hardware, towers
+from bicross.encoding import hardware, loading, towers
 from bicross.encoding.backends import choosing
 from bicross.encoding.backends.choosing import Choice, choose
 from bicross.encoding.loading import LoadOptions
@@ -14,6 +14,9 @@ from bicross.encoding.specs import TowerSpec, TransformerSpec
 from bicross.errors import CheckpointError, ConfigurationError, MissingExtraError
 
 ZEN4 = {"avx2", "avx512_bf16", "avx512_vnni"}
+HIDDEN_AMX = {*ZEN4, "intel"}
+"""An Intel CPU whose virtual machine doesn't show AMX: bfloat16 takes longer than float32 there."""
+AMX = {*HIDDEN_AMX, "amx_bf16"}
 
 
 @pytest.fixture
@@ -25,6 +28,7 @@ def machine(monkeypatch: pytest.MonkeyPatch):
 
     def pretend(flags: set[str], *extras: str) -> None:
         monkeypatch.setattr(hardware, "cpu_flags", lambda: frozenset(flags))
+        monkeypatch.setattr(hardware, "is_intel", lambda: "intel" in flags)
         monkeypatch.setattr(choosing, "installed", lambda name: name == "torch" or name in extras)
 
     return pretend
@@ -46,6 +50,10 @@ def machine(monkeypatch: pytest.MonkeyPatch):
         (ZEN4, ("onnx", "openvino"), "bfloat16", ["openvino-bfloat16", "torch-bfloat16"]),
         (ZEN4, ("onnx",), "bfloat16", ["torch-bfloat16"]),
         (ZEN4, ("onnx", "openvino"), "float16", ["torch-float16"]),
+        (HIDDEN_AMX, ("onnx", "openvino"), "auto", ["openvino-float32", "onnx-float32", "torch-float32"]),
+        (HIDDEN_AMX, (), "auto", ["torch-float32"]),
+        (HIDDEN_AMX, ("onnx", "openvino"), "bfloat16", ["openvino-bfloat16", "torch-bfloat16"]),
+        (AMX, ("onnx", "openvino"), "auto", ["openvino-bfloat16", "torch-bfloat16"]),
         ({"sse2"}, ("onnx", "openvino"), "float32", ["torch-float32"]),
     ],
 )
@@ -95,8 +103,9 @@ def test_what_makes_no_sense_is_refused(machine, arguments, message: str) -> Non
 
 def test_old_cpus_and_missing_hardware_are_refused(machine) -> None:
     machine({"sse2"}, "onnx")
-    with pytest.raises(ConfigurationError, match="needs a CPU with AVX2"):
-        choose("onnx", "float32", "cpu", {})
+    for backend, precision in (("onnx", "float32"), ("auto", "int8")):
+        with pytest.raises(ConfigurationError, match=r"needs a CPU with AVX2.* precision='float32'"):
+            choose(backend, precision, "cpu", {})
     machine({"avx2"}, "openvino")
     with pytest.raises(ConfigurationError, match="where the CPU has it"):
         choose("openvino", "bfloat16", "cpu", {})
@@ -119,13 +128,56 @@ def test_the_environment_says_what_auto_is(machine, monkeypatch: pytest.MonkeyPa
         choose("auto", "float32", "auto", {})
 
 
-def test_more_threads_than_cores_are_refused() -> None:
-    cores = hardware.usable_cores()
-    assert LoadOptions.check("cpu", "float32", "auto", {"threads": 1}, False).threads == 1
-    assert LoadOptions.check("cpu", "float32", "auto", None, False).threads is None
-    for wrong in (cores + 1, 0, True, "2"):
-        with pytest.raises(ConfigurationError, match=f"from 1 to {cores}, the cores that this process may use, got"):
+def test_more_threads_than_cores_are_refused(machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(ZEN4, "onnx")
+    monkeypatch.setattr(loading, "usable_cores", lambda: 3)
+    asked = LoadOptions.check("cpu", "float32", "auto", {"threads": 2}, False)
+    assert asked.graph_threads() == 2
+    assert LoadOptions.check("cpu", "float32", "auto", None, False).graph_threads() == 3
+    for wrong in (4, 0, True, "2"):
+        with pytest.raises(ConfigurationError, match="from 1 to 3, the cores that this process may use, got"):
             LoadOptions.check("cpu", "float32", "auto", {"threads": wrong}, False)
+    monkeypatch.setattr(loading, "usable_cores", lambda: 1)
+    assert asked.graph_threads() == 1  # in a worker, which has a part of the cores
+
+
+def test_torch_s_threads_are_the_process_s(machine) -> None:
+    machine(ZEN4, "onnx")
+    with pytest.raises(ConfigurationError, match="Set OMP_NUM_THREADS, or call"):
+        LoadOptions.check("cpu", "float32", "torch", {"threads": 1}, False)
+
+
+def test_what_auto_comes_to_is_logged(machine, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "bicross")
+    for flags, backend, said in (
+        (ZEN4, "auto", "bfloat16 on this CPU, computed by openvino"),
+        (HIDDEN_AMX, "auto", "float32 on this CPU, computed by openvino"),
+        (ZEN4, "openvino", "bfloat16 on this CPU, computed by openvino"),
+        (ZEN4, "torch", "bfloat16 on cpu, computed by torch"),
+    ):
+        machine(flags, "onnx", "openvino")
+        caplog.clear()
+        choose(backend, "auto", "auto", {})
+        assert caplog.messages == [f"precision 'auto' is {said}"]
+        choose(backend, "float32", "auto", {})
+        assert len(caplog.messages) == 1
+
+
+def test_a_folder_of_graphs_is_read_in_the_precision_that_is_faster_here(machine) -> None:
+    for flags, precisions in ((ZEN4, ["bfloat16", "float32"]), (HIDDEN_AMX, ["float32", "bfloat16"])):
+        machine(flags, "openvino")
+        assert [each.precision for each in choosing.without_weights("auto", "auto")] == precisions
+    machine({"avx2"}, "openvino")
+    assert choosing.without_weights("auto", "auto") == (Choice("openvino", "float32"),)
+
+
+def test_the_kernel_s_words_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "cpuinfo"
+    core = "processor\t: {}\nvendor_id\t: GenuineIntel\nflags\t\t: fpu avx2 avx512_bf16\nvmx flags\t: vnmi\n\n"
+    path.write_text(core.format(0) + core.format(1))
+    assert hardware._cpu_info("vendor_id", path=path).strip() == "GenuineIntel"
+    assert hardware._cpu_info("flags", "Features", path=path).split() == ["fpu", "avx2", "avx512_bf16"]
+    assert hardware._cpu_info("flags", path=tmp_path / "none") == ""
 
 
 @pytest.mark.parametrize(("text", "cores"), [("max 100000", None), ("150000 100000", 2), ("50000 100000", 1)])

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from bicross import BiEncoder, CrossEncoder
+from bicross.encoding import scheduling
 from bicross.encoding.scheduling import Scheduler
 from bicross.types import Floats
 from tiny_models import write_bi_encoder
@@ -52,6 +53,16 @@ def eventually(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.001)
+
+
+@pytest.mark.parametrize(("cores", "tokens"), [(1, 512), (2, 1_024), (16, 2_048)])
+def test_a_batch_is_as_large_as_the_cores_caches(monkeypatch: pytest.MonkeyPatch, cores: int, tokens: int) -> None:
+    monkeypatch.setattr(scheduling, "_schedulers", {})
+    monkeypatch.setattr(scheduling, "usable_cores", lambda: cores)
+    made = scheduling.scheduler_of("cpu")
+    assert (made.batch_tokens, made.small_tokens) == (tokens, 256)
+    card = scheduling.scheduler_of("cuda")
+    assert (card.batch_tokens, card.small_tokens) == (65_536, 8_192)
 
 
 @pytest.fixture

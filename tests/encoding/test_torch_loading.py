@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from bicross.encoding import hardware
+from bicross.encoding.backends import torch_loading
 from bicross.encoding.backends.memory import free_tokens
 from bicross.encoding.backends.torch_loading import fetched, on_device
 
@@ -52,6 +54,26 @@ def test_results_on_their_way_from_a_card_are_waited_for_when_they_are_read(monk
     assert asked[2:] == ["waited"]
     assert out.tolist() == [[0] * 3, [1] * 3, [0] * 3, [1] * 3]
     assert np.concatenate([np.asarray(result), np.asarray(result, np.float64)]).shape == (4, 3)
+
+
+@pytest.mark.parametrize(("before", "cores", "variable", "after"), [(8, 2, None, 2), (8, 2, "8", 8), (2, 4, None, 2)])
+def test_torch_keeps_within_a_container_s_quota(
+    monkeypatch: pytest.MonkeyPatch, before: int, cores: int, variable: str | None, after: int
+) -> None:
+    threads = [before]
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads[-1])
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    monkeypatch.setattr(hardware, "usable_cores", lambda: cores)
+    torch_loading._keep_within_quota()
+    assert threads[-1] == after
+
+
+def test_a_card_that_emulates_bfloat16_computes_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    assert torch_loading.pick_precision("auto", "cuda") == "float32"
 
 
 def test_a_cpu_s_results_are_there() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 import worker_tasks
 from bicross import BiEncoder
+from bicross.encoding import workers
 from bicross.encoding.workers import WorkerPool, check_devices, share_in
 from bicross.errors import ConfigurationError, WorkerError
 
@@ -31,6 +32,13 @@ def test_each_worker_has_its_device_and_its_part_of_the_cores() -> None:
     share = max(len(os.sched_getaffinity(0)) // 2, 1)
     assert {(device, threads) for _, device, threads, _ in found} == {("cpu", str(share))}
     assert {cores for *_, cores in found} == {share}
+
+
+def test_workers_share_what_a_container_s_quota_grants(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "own_cores", lambda: list(range(8)))
+    for granted, shares in ((8, [4, 4]), (4, [2, 2]), (1, [1, 1])):
+        monkeypatch.setattr(workers, "usable_cores", lambda granted=granted: granted)
+        assert [len(cores) for cores in workers._shares(2)] == shares
 
 
 def test_the_part_of_a_killed_worker_is_done_again(pool: WorkerPool, tmp_path: Path) -> None:

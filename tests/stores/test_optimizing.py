@@ -55,6 +55,12 @@ def test_searches_and_writes_meanwhile_wait_and_are_right(store: QdrantStore) ->
     assert store.count() == COUNT + 1
 
 
+def test_it_says_that_searches_wait(store: QdrantStore, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "bicross")
+    store.optimize()
+    assert [message for message in caplog.messages if "in a process of its own; searches of it wait" in message]
+
+
 def test_a_process_that_fails_leaves_everything_as_it_was(store: QdrantStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(optimizing.sys, "executable", "/bin/false")
     with pytest.raises(StoreError, match="built in a process of its own, and that failed: it ended with 1"):

@@ -31,7 +31,7 @@ CollectionOption = Annotated[str, typer.Option("--collection", help="Name of the
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 PrecisionOption = Annotated[
     str,
-    typer.Option("--precision", help="auto (bfloat16 where the hardware computes in it: the advice), float32, int8."),
+    typer.Option("--precision", help="auto (bfloat16 where the hardware is faster in it: the advice), float32, int8."),
 ]
 CrossOption = Annotated[
     str,

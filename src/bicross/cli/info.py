@@ -80,8 +80,7 @@ def info(
     )
     if as_json:
         values: dict[str, Any] = {"collections": [_values(each, checks.get(each.name)) for each in found]}
-        if auto := automatic():
-            values["auto"] = auto._asdict()
+        values["auto"] = automatic()._asdict()
         print_json(values | ({"failed": broken} if broken else {}))
     else:
         _print_table(found, checks)
@@ -192,5 +191,5 @@ def _print_table(found: list[CollectionInfo], checks: dict[str, CheckReport]) ->
     out.print(table)
     for name, report in checks.items():
         out.print(f"{name}: {report.summary}", markup=False)
-    if auto := automatic():
-        out.print(f"With --precision auto, {auto.backend} computes in {auto.precision} here.", markup=False)
+    auto = automatic()
+    out.print(f"With --precision auto, {auto.backend} computes in {auto.precision} here.", markup=False)

@@ -39,7 +39,7 @@ class TrainingSettings:
             512 on a CPU, where longer passes compute padding and are no faster, else 6,144.
         save_steps: Steps between two checkpoints; one is written after every epoch in any case.
         seed: Of the held-out split, the new layer's weights, the order, the negatives and the dropout.
-        bf16: None takes bfloat16 where the hardware has it.
+        bf16: None takes bfloat16 where the hardware is faster in it.
         show_progress: Whether to show the Trainer's bar.
     """
 

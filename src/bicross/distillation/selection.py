@@ -36,7 +36,7 @@ def best_epoch(
         checkpoints: One after every epoch; the scores are kept in them.
         tests: Held-out queries and their candidates, by set.
         max_length: Tokens of a pair.
-        bf16: None takes bfloat16 where the hardware has it.
+        bf16: None takes bfloat16 where the hardware is faster in it.
 
     Returns:
         The epoch, counted from 0, its curve of weights, and the mean logit of all candidates.
@@ -75,7 +75,7 @@ def rerank(
         labels: The queries.
         mined: Their candidates.
         max_length: Tokens of a pair.
-        bf16: None takes bfloat16 where the hardware has it.
+        bf16: None takes bfloat16 where the hardware is faster in it.
         keep: A file for the scores, read where it exists.
     """
     if keep is not None and keep.exists():

@@ -15,10 +15,19 @@ _ACCELERATORS = ("/dev/nvidiactl", "/dev/nvidia0", "/proc/driver/nvidia/version"
 @cache
 def cpu_flags() -> frozenset[str]:
     """The instruction sets that the kernel lists; empty where it lists none (macOS, Windows)."""
-    path = Path("/proc/cpuinfo")
+    return frozenset(_cpu_info("flags", "Features").split())
+
+
+@cache
+def is_intel() -> bool:
+    """Whether the kernel says that Intel made the CPU."""
+    return _cpu_info("vendor_id").strip() == "GenuineIntel"
+
+
+def _cpu_info(*names: str, path: Path = Path("/proc/cpuinfo")) -> str:
+    """What the kernel says of the first core under one of these names; empty where it says nothing."""
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
-    listed = next((line.split(":", 1)[1] for line in lines if line.startswith(("flags", "Features"))), "")
-    return frozenset(listed.split())
+    return next((line.split(":", 1)[1] for line in lines if line.startswith(names)), "")
 
 
 def is_x86() -> bool:
@@ -34,6 +43,11 @@ def has_avx2() -> bool:
 def has_bfloat16() -> bool:
     """Whether the CPU multiplies bfloat16 matrices in hardware."""
     return bool(cpu_flags() & {"avx512_bf16", "amx_bf16"})
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether it does so faster than in float32: Intel's avx512_bf16 without AMX takes longer (`docs/speed.md`)."""
+    return has_bfloat16() and ("amx_bf16" in cpu_flags() or not is_intel())
 
 
 def has_int8_dot() -> bool:

@@ -74,12 +74,22 @@ class LoadOptions:
         only_torch = options | ({"trust_remote_code": True} if trust_remote_code else {})
         device, choices = choose(backend, precision, device, only_torch)
         graphs = without_weights(backend, precision)
+        if threads is not None and choices[0].backend == "torch":
+            raise ConfigurationError(
+                "The threads of model_options are those of onnx and openvino, got them for torch, whose threads belong "
+                "to the whole process. Set OMP_NUM_THREADS, or call torch.set_num_threads."
+            )
         return cls(device, choices, graphs, json.dumps(options, sort_keys=True), trust_remote_code, threads)
 
     @property
     def precision(self) -> str:
         """What the preferred choice computes in."""
         return self.choices[0].precision
+
+    def graph_threads(self) -> int:
+        """How many threads a graph's call computes with: a worker may have fewer cores than were asked for."""
+        cores = usable_cores()
+        return min(self.threads or cores, cores)
 
     def for_torch(self, precision: str) -> TorchOptions:
         """What a torch backend is told, besides what to load."""

@@ -40,6 +40,7 @@ class LoadedModel(Closing):
         self.name = name
         self.revision = revision
         self._options = options
+        self.workers = max(len(devices), 1)
         self._workers = share_in(tuple(options.device if device == "auto" else device for device in devices))
         self._shares = (*leases, *([self._workers] if self._workers else []))
 

@@ -23,15 +23,20 @@ import numpy.typing as npt
 
 from bicross.encoding.backends.protocol import Result
 from bicross.encoding.batching import plan_batches
+from bicross.encoding.hardware import usable_cores
 from bicross.types import Floats
 
 Compute = Callable[[list[Any]], Result]
 """Rows of token ids to one result each, perhaps on its way. **Shape:** (rows,) → (rows, width)."""
 
 CPU_BATCH_TOKENS = 2_048
+_TOKENS_A_CORE = 512
+"""Below four cores a batch is so much smaller that it stays in the cache (`benchmarks/batch_tokens.py`)."""
+_CPU_SMALL_TOKENS = 256
 GPU_BATCH_TOKENS = 65_536
 _SHARE = 8
-"""A short request, and a long job's batch while short requests arrive, are at most this part of a full batch."""
+"""A short request, and a long job's batch while short requests arrive, are at most this part of a full batch, unless
+it is said how large."""
 _GPU_DEADLINE = 0.002
 """How long a batch of short requests waits for more, where a batch of 64 takes hardly longer than one of 32. **Unit:**
 seconds. On a CPU, whose time grows with the rows, waiting buys nothing."""
@@ -64,11 +69,15 @@ class Scheduler:
         batch_tokens: Tokens of a full batch.
         deadline: How long a batch of short requests waits for callers who were just answered together, and may ask
             again. A lone caller waits for nobody. **Unit:** seconds.
+        small_tokens: Most tokens of a short request, and of a long job's batch while such requests arrive.
     """
 
-    def __init__(self, batch_tokens: int = CPU_BATCH_TOKENS, deadline: float = 0.0) -> None:
+    def __init__(
+        self, batch_tokens: int = CPU_BATCH_TOKENS, deadline: float = 0.0, small_tokens: int | None = None
+    ) -> None:
         self.batch_tokens = batch_tokens
         self.deadline = deadline
+        self.small_tokens = small_tokens or batch_tokens // _SHARE
         self._fits = sys.maxsize
         self._in_flight: Result | None = None
         self._expected = 0
@@ -107,7 +116,7 @@ class Scheduler:
         budget = batch_tokens or self.batch_tokens
         if not rows:
             return
-        if len(rows) * max(lengths) <= self.batch_tokens // _SHARE:
+        if len(rows) * max(lengths) <= self.small_tokens:
             self._run_short(_Call((key, budget), rows, lengths), compute, out, budget)
         else:
             self._run_long(rows, lengths, compute, out, budget, room, advance)
@@ -167,7 +176,7 @@ class Scheduler:
 
     def _allowed(self, budget: int) -> int:
         most = min(budget, self._fits)
-        return min(most, self.batch_tokens // _SHARE) if self._arriving() else most
+        return min(most, self.small_tokens) if self._arriving() else most
 
     def _fitting(self, compute: Compute, rows: list[Any], longest: int) -> Result:
         """Results of rows, computed in halves where the device's memory is too small; later batches are smaller."""
@@ -241,7 +250,7 @@ class Scheduler:
         lengths = [length for call in calls for length in call.lengths]
         results = np.empty((len(rows), width), dtype=np.float32)
         # Queries of 8 and of 30 tokens in one batch would be padding for the most part.
-        for batch in plan_batches(lengths, min(budget, self.batch_tokens // _SHARE)):
+        for batch in plan_batches(lengths, min(budget, self.small_tokens)):
             results[batch] = compute([rows[i] for i in batch])
         return results
 
@@ -308,7 +317,10 @@ _schedulers: dict[str, Scheduler] = {}
 def scheduler_of(device: str) -> Scheduler:
     """The scheduler of a torch device, the same for all models on it."""
     if device not in _schedulers:
-        fresh = Scheduler() if device == "cpu" else Scheduler(GPU_BATCH_TOKENS, _GPU_DEADLINE)
+        if device == "cpu":
+            fresh = Scheduler(min(CPU_BATCH_TOKENS, _TOKENS_A_CORE * usable_cores()), small_tokens=_CPU_SMALL_TOKENS)
+        else:
+            fresh = Scheduler(GPU_BATCH_TOKENS, _GPU_DEADLINE)
         return _schedulers.setdefault(device, fresh)
     return _schedulers[device]
 

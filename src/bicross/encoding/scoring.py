@@ -19,7 +19,6 @@ from bicross.encoding.batching import distinct, pad, slabs
 from bicross.encoding.counting import Counts
 from bicross.encoding.families import temperature
 from bicross.encoding.framing import Framing
-from bicross.encoding.hardware import usable_cores
 from bicross.encoding.loading import Files, Lease, LoadOptions, check_unchanged, first_possible, share
 from bicross.encoding.scheduling import scheduler_of
 from bicross.encoding.specs import ScorerSpec, TowerSpec
@@ -78,7 +77,7 @@ def _load(spec: ScorerSpec, options: LoadOptions, choice: Choice, files: Files) 
         if spec.answer is not None or spec.template is not None:
             raise graphs.only_torch(spec.encoder.folder, choice)
         graph = graphs.obtain("cross-encoder", TowerSpec(spec.encoder), choice)
-        model = GraphClassifier(graph, threads=options.threads or usable_cores())
+        model = GraphClassifier(graph, threads=options.graph_threads())
         return Classifier(Framing(graph.tokenizer(spec.encoder)), model, files, graph.precision_class)
     from bicross.encoding.backends.decoder import load_scorer
 

@@ -10,7 +10,6 @@ from bicross.encoding.backends.graph import GraphTower, StaticTower
 from bicross.encoding.backends.protocol import TowerModel
 from bicross.encoding.checkpoint import weight_files
 from bicross.encoding.fingerprint import GRAPHS, recorded_encoder
-from bicross.encoding.hardware import usable_cores
 from bicross.encoding.loading import Files, Lease, LoadOptions, first_possible, folder_state, share
 from bicross.encoding.locate import Kind
 from bicross.encoding.specs import DenseSpec, StaticSpec, TowerSpec
@@ -50,7 +49,7 @@ def load_tower(spec: TowerSpec, options: LoadOptions) -> Lease[Tower]:
 def _load(spec: TowerSpec, options: LoadOptions, choice: Choice, files: Files) -> Tower:
     if choice.backend != "torch" and not isinstance(spec.encoder, StaticSpec):
         graph = graphs.obtain("bi-encoder", spec, choice)
-        model = GraphTower(spec, graph, threads=options.threads or usable_cores())
+        model = GraphTower(spec, graph, threads=options.graph_threads())
         return Tower(spec, graph.tokenizer(spec.encoder), model, files, graph.precision_class)
     from bicross.encoding.backends.torch import TorchTower
 

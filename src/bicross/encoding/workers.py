@@ -14,7 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, NamedTuple, TypeVar
 
 from bicross.arguments import check_count
-from bicross.encoding.hardware import own_cores
+from bicross.encoding.hardware import own_cores, usable_cores
 from bicross.encoding.loading import Lease, LoadOptions, share
 from bicross.errors import ConfigurationError, WorkerError
 
@@ -160,7 +160,8 @@ def own_device() -> str:
 def _shares(count: int) -> list[list[int]]:
     """Each worker's part of the cores that this process may use; cores are shared where there are fewer."""
     cores = own_cores() or list(range(os.cpu_count() or 1))
-    return [cores[number::count] or [cores[number % len(cores)]] for number in range(count)]
+    most = max(1, usable_cores() // count)  # a container's quota may grant fewer than there are
+    return [(cores[number::count] or [cores[number % len(cores)]])[:most] for number in range(count)]
 
 
 def _begin(device: str, cores: Sequence[int]) -> None:

@@ -93,7 +93,7 @@ class SpladeEncoder(TextEncoder, Closing):
             local_files_only: Don't ask the hub; use its cache.
             cache_dir: The hub's cache, where it isn't the usual one.
             device: "auto" (CUDA, then MPS, then CPU) or a torch device.
-            precision: "float32", "bfloat16", "float16", or "auto": bfloat16 where the hardware computes in it.
+            precision: "float32", "bfloat16", "float16", or "auto": bfloat16 where the hardware is faster in it.
             model_options: JSON values for transformers, as for `BiEncoder.load`.
             trust_remote_code: Run the checkpoint's own code. Only for folders that you trust.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import sys
@@ -17,8 +18,10 @@ from bicross.stores.gate import Gate
 from bicross.stores.optimizing import optimize_in_child
 from bicross.stores.schema import Header
 
-MANY = 20_000
-"""Points above which building their index takes seconds, and a process of its own."""
+logger = logging.getLogger(__name__)
+
+MANY = 2_000_000
+"""Numbers in vectors without an index, from which building it takes seconds, and a process of its own."""
 _FLUSH_EVERY = 256 * 1024 * 1024
 
 
@@ -175,9 +178,11 @@ class SharedShard:
         """Build the index: of many points in a process of its own, with the shard closed meanwhile; readers wait."""
         with self._writing, engine_errors(self.folder.path, "optimise"):
             self.folder.check_space(self.folder.size())
-            if self._engine.unindexed(self.shard) < MANY or not sys.executable:
+            dimension = self.header.dimension if self.header else 1
+            if self._engine.unindexed(self.shard) * dimension < MANY or not sys.executable:
                 return bool(self.shard.optimize())
             self.flush()
+            logger.info("Building the index of %s in a process of its own; searches of it wait", self.folder.path)
             with self._gate.shut():
                 count = self._engine.count(self.shard)
                 self.shard.close()

@@ -6,7 +6,7 @@ alike (`docs/speed.md` has the measurements behind the order):
 | precision | order |
 |---|---|
 | float32 | openvino, onnx, torch where the CPU has 8-bit dot products, else onnx, openvino, torch |
-| bfloat16, and auto where the CPU has it | openvino, torch |
+| bfloat16, and auto where the CPU is faster in it | openvino, torch |
 | int8 | openvino, onnx where the CPU has 8-bit dot products, else onnx, openvino |
 | float16 | torch |
 """
@@ -53,11 +53,9 @@ def installed(backend: str) -> bool:
     return backend == "torch" or importlib.util.find_spec(_PACKAGES[backend]) is not None
 
 
-def automatic() -> Choice | None:
-    """What backend="auto" with precision="auto" comes to on this machine's CPU; None where torch has to be asked."""
-    if hardware.may_have_accelerator() or not hardware.cpu_flags():
-        return None
-    return choose("auto", "auto", "cpu", {})[1][0]
+def automatic() -> Choice:
+    """What backend="auto" with precision="auto" comes to on this machine."""
+    return choose("auto", "auto", "auto", {})[1][0]
 
 
 def choose(backend: str, precision: str, device: str, options: Mapping[str, Any]) -> tuple[str, tuple[Choice, ...]]:
@@ -93,7 +91,9 @@ def choose(backend: str, precision: str, device: str, options: Mapping[str, Any]
     if backend == "torch":
         return _on_torch(precision, device)
     _check_graph_backend(backend, device, options)
-    return "cpu", (Choice(backend, _graph_precision(backend, precision)),)
+    settled = _graph_precision(backend, precision)
+    _tell(precision, settled, "this CPU", backend)
+    return "cpu", (Choice(backend, settled),)
 
 
 def without_weights(backend: str, precision: str) -> tuple[Choice, ...]:
@@ -101,7 +101,8 @@ def without_weights(backend: str, precision: str) -> tuple[Choice, ...]:
     backends = [backend] if backend != "auto" else [name for name in _graph_backends() if installed(name)]
     precisions = [precision]
     if precision == "auto":
-        precisions = [*(["bfloat16"] if hardware.has_bfloat16() else []), "float32"]
+        precisions = ["float32", *(["bfloat16"] if hardware.has_bfloat16() else [])]
+        precisions.sort(reverse=not hardware.has_fast_bfloat16())
     pairs = (Choice(name, each) for each in precisions for name in backends)
     return tuple(pair for pair in pairs if pair.backend != "torch" and pair.precision in PAIRS[pair.backend])
 
@@ -112,14 +113,12 @@ def _automatic(precision: str, device: str, options: Mapping[str, Any]) -> tuple
         return "cpu", (Choice(_int8_backend(device, options), "int8"),)
     if not on_cpu or options or precision == "float16" or not hardware.has_avx2():
         return _on_torch(precision, device)
-    fast = hardware.has_bfloat16()
-    if precision == "bfloat16" or (precision == "auto" and fast):
-        names, settled = (["openvino"] if fast else []), "bfloat16"
+    if precision == "bfloat16" or (precision == "auto" and hardware.has_fast_bfloat16()):
+        names, settled = (["openvino"] if hardware.has_bfloat16() else []), "bfloat16"
     else:
         names, settled = _graph_backends(), "float32"
     if names := [name for name in names if installed(name)]:
-        if precision == "auto":
-            logger.info("precision 'auto' is %s on this CPU, computed by %s", settled, names[0])
+        _tell(precision, settled, "this CPU", names[0])
         return "cpu", (*(Choice(name, settled) for name in names), Choice("torch", settled))
     return _on_torch(precision, device)
 
@@ -131,15 +130,19 @@ def _on_torch(precision: str, device: str) -> tuple[str, tuple[Choice, ...]]:
         device = "cpu"
     settled = precision
     if device == "cpu" and precision == "auto" and hardware.cpu_flags():
-        settled = "bfloat16" if hardware.has_bfloat16() else "float32"
+        settled = "bfloat16" if hardware.has_fast_bfloat16() else "float32"
     elif device != "cpu" or precision == "auto":
         from bicross.encoding.backends.torch_loading import pick_device, pick_precision
 
         device = pick_device(device)
         settled = pick_precision(precision, device)
-    if precision == "auto":
-        logger.info("precision 'auto' is %s on %s, computed by torch", settled, device)
+    _tell(precision, settled, device, "torch")
     return device, (Choice("torch", settled),)
+
+
+def _tell(asked: str, settled: str, where: str, backend: str) -> None:
+    if asked == "auto":
+        logger.info("precision 'auto' is %s on %s, computed by %s", settled, where, backend)
 
 
 def _graph_backends() -> list[str]:
@@ -171,17 +174,17 @@ def _check_graph_backend(backend: str, device: str, options: Mapping[str, Any]) 
         )
     if not hardware.has_avx2():
         raise ConfigurationError(
-            f"backend={backend!r} needs a CPU with AVX2, which this one isn't. Use backend='torch'."
+            f"backend={backend!r} needs a CPU with AVX2, which this one isn't. "
+            "Use backend='torch' and precision='float32'."
         )
 
 
 def _graph_precision(backend: str, precision: str) -> str:
-    fast = hardware.has_bfloat16()
     if precision == "auto":
-        return "bfloat16" if fast and "bfloat16" in PAIRS[backend] else "float32"
+        return "bfloat16" if hardware.has_fast_bfloat16() and "bfloat16" in PAIRS[backend] else "float32"
     if precision not in PAIRS[backend]:
         raise _no_such_pair(backend, precision)
-    if precision == "bfloat16" and not fast:
+    if precision == "bfloat16" and not hardware.has_bfloat16():
         raise ConfigurationError(
             f"backend={backend!r} computes in bfloat16 where the CPU has it (avx512_bf16 or amx_bf16), and this one "
             "hasn't. Use precision='auto', which is float32 here."

@@ -56,7 +56,7 @@ class OpenVinoRunner:
 
     def __init__(self, path: Path, precision: str, *, threads: int) -> None:
         library = openvino()
-        half = precision == "bfloat16" or (precision == "int8" and hardware.has_bfloat16())
+        half = precision == "bfloat16" or (precision == "int8" and hardware.has_fast_bfloat16())
         settings: dict[str, Any] = {
             # Without this hint OpenVINO takes bfloat16 wherever the CPU has it, and doesn't say so.
             "INFERENCE_PRECISION_HINT": "bf16" if half else "f32",

@@ -12,6 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from bicross.encoding import hardware
+from bicross.encoding.backends.first_token import trim
 from bicross.encoding.backends.protocol import Result, Tokens
 from bicross.encoding.backends.quantization import quantization_config
 from bicross.encoding.backends.torch_options import TorchOptions
@@ -43,12 +45,16 @@ def pick_device(device: str) -> str:
 
 
 def pick_precision(precision: str, device: str) -> str:
-    """The data type that "auto" stands for: bfloat16 where the hardware computes in it, else float32."""
+    """The data type that "auto" stands for: bfloat16 where the hardware is faster in it, else float32."""
     if precision != "auto":
         return precision
     if device.startswith("cuda"):
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    fast = device == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported() and torch.cpu._is_avx512_bf16_supported()
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    if device != "cpu":
+        return "float32"
+    if hardware.cpu_flags():
+        return "bfloat16" if hardware.has_fast_bfloat16() else "float32"
+    fast = torch.ops.mkldnn._is_mkldnn_bf16_supported() and torch.cpu._is_avx512_bf16_supported()
     return "bfloat16" if fast else "float32"
 
 
@@ -65,6 +71,8 @@ def load_transformer(spec: TransformerSpec, kind: str, options: TorchOptions) ->
     import transformers
 
     weight_files(spec.folder)
+    if options.device == "cpu":
+        _keep_within_quota()
     given = {name: value for name, value in options.model_options.items() if name != "dtype"}
     if quantization := given.pop("quantization_config", None):
         given["quantization_config"] = quantization_config(quantization)
@@ -88,7 +96,15 @@ def load_transformer(spec: TransformerSpec, kind: str, options: TorchOptions) ->
         model.config.use_cache = False  # a decoder would keep every layer's keys and values, which nobody reads again
     if "device_map" in given or "quantization_config" in given:
         return model.eval(), str(model.device)
+    if kind == "AutoModelForSequenceClassification":
+        trim(model)
     return model.to(options.device).eval(), options.device
+
+
+def _keep_within_quota() -> None:
+    """Torch takes every core that it sees, also those that a container's quota doesn't grant."""
+    if "OMP_NUM_THREADS" not in os.environ and torch.get_num_threads() > hardware.usable_cores():
+        torch.set_num_threads(hardware.usable_cores())
 
 
 @contextmanager
