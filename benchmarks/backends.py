@@ -1,6 +1,6 @@
 """Backends and precisions against sentence-transformers on torch, in one run: bulk encoding, one query, 100 pairs.
 
-    python benchmarks/backends.py --passages 100 --rounds 3 --out benchmarks/results/backends.json
+    python benchmarks/backends.py --passages 100 --rounds 3 --out benchmarks/results/
 
 It is `bicross bench` with sentence-transformers beside it, on passages of a data set. Kinds take turns within every
 round; figures are medians, and ratios are to sentence-transformers in the same run. Beside the wall clock stands the

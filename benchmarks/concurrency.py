@@ -1,6 +1,6 @@
 """Many callers of one model: throughput of 64 threads, and what a query waits for while another thread indexes.
 
-    python benchmarks/concurrency.py --out benchmarks/results/concurrency.json
+    python benchmarks/concurrency.py --out benchmarks/results/
 
 Reads `squad` (queries and passages) from `--data`, `$BICROSS_DATA` or `../shared/data`. The peer, sentence-transformers
 behind a lock, runs in the same process on the same weights, interleaved round by round; reported are medians.
@@ -95,10 +95,10 @@ def while_indexing(encoder: BiEncoder, queries: Sequence[str], texts: Sequence[s
     thread.start()
     time.sleep(1.0)
     busy = latencies(encoder.encode_query, queries, pause)
+    beside = done / (time.perf_counter() - started)
     rare = latencies(encoder.encode_query, queries[:RARE], RARE_PAUSE)
     stop.set()
     thread.join()
-    beside = done / (time.perf_counter() - started)
     return {
         "pause_ms": pause * 1e3,
         "query_ms_idle": idle,

@@ -1,6 +1,6 @@
 """From text to searchable, and from a query to its first 100: bicross beside sentence-transformers + qdrant-client.
 
-    python benchmarks/index_and_search.py --out benchmarks/results/index_and_search.json
+    python benchmarks/index_and_search.py --out benchmarks/results/
 
 Reads `squad-sent` (101,352 passages) from `--data`, `$BICROSS_DATA` or `../shared/data`. Peers run in the same process,
 interleaved round by round, at the batch size that proves best for them. Reported are medians

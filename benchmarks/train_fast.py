@@ -56,7 +56,8 @@ def recipe_parser(description: str | None) -> argparse.ArgumentParser:
 def main() -> None:
     """Reads the command line and trains."""
     parser = recipe_parser(__doc__)
-    parser.add_argument("--base", type=Path, help="go on from this one; default: two layers of the teacher")
+    parser.add_argument("--base", type=Path, help="go on from this one; default: --layers of the teacher")
+    parser.add_argument("--layers", type=int, default=LAYERS, help="of the teacher, without --base")
     parser.add_argument("--learning-rate", type=float, default=SETTINGS.learning_rate)
     parser.add_argument("--max-length", type=int, default=SETTINGS.max_length)
     arguments = parser.parse_args()
@@ -74,7 +75,7 @@ def main() -> None:
             base=arguments.base or teacher.checkpoint.encoder.folder,
             bi_encoder=CachedEncoder(encoder, cache),
             teacher=teacher,
-            layers=None if arguments.base else LAYERS,
+            layers=None if arguments.base else arguments.layers,
             negatives=NEGATIVES,
             window=WINDOW,
             candidates=60,

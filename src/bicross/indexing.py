@@ -29,7 +29,7 @@ EncodeSparse = Callable[[Sequence[str]], list[SparseVector]]
 _ACKNOWLEDGED = 512
 """Passages that are encoded and written together: a kill costs two such batches at most. Workers take larger ones."""
 _FOLLOWED = 64
-"""The same where a caller follows the progress, and may end it: a step of what takes a second."""
+"""The same where a caller follows the progress, and may end it: a step of what takes a second. Not with workers."""
 _COMPARED = 4_096
 _DERIVED_LENGTH = len(derive_id(None, ""))
 _ROOM_FOR_A_VECTOR = 4_096 * JSON_BYTES_PER_NUMBER

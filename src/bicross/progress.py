@@ -91,7 +91,7 @@ def _bar(description: str, done: float, total: float) -> Any:
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
     bar = Progress(*columns, console=Console(stderr=True))
-    bar.add_task(description, total=total, completed=int(done))
+    bar.update(bar.add_task(description, total=total), completed=done)
     bar.start()
     return bar
 

@@ -24,8 +24,8 @@ from bicross.types import Encoder, Hit, IndexReport, Observer, Passage, Scorer, 
 
 Filter = Mapping[str, Any]
 
-_ANNOUNCED = 5_000
-"""Passages that aren't in the approximate index yet, above which building it takes seconds."""
+_ANNOUNCED = 2_500_000
+"""Numbers in vectors that aren't in the approximate index yet, from which building it takes seconds."""
 
 
 class TwoStageRetriever:
@@ -140,7 +140,7 @@ class TwoStageRetriever:
             show_progress=show_progress,
         )
         if optimize and (info := self.store.info()) is not None:
-            if info.count - info.indexed_vectors_count > _ANNOUNCED:
+            if (info.count - info.indexed_vectors_count) * info.dimension >= _ANNOUNCED:
                 announce(f"building the index over {info.count} passages; searches wait", show_progress)
             self.store.optimize()
         return report

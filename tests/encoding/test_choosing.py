@@ -141,8 +141,11 @@ def test_more_threads_than_cores_are_refused(machine, monkeypatch: pytest.Monkey
     assert asked.graph_threads() == 1  # in a worker, which has a part of the cores
 
 
-def test_torch_s_threads_are_the_process_s(machine) -> None:
-    machine(ZEN4, "onnx")
+def test_torch_s_threads_are_the_process_s(machine, caplog: pytest.LogCaptureFixture) -> None:
+    machine(ZEN4)
+    caplog.set_level("INFO", "bicross")
+    assert LoadOptions.check("cpu", "float32", "auto", {"threads": 1}, False).choices[0].backend == "torch"
+    assert "threads=1 has no effect" in caplog.text
     with pytest.raises(ConfigurationError, match="Set OMP_NUM_THREADS, or call"):
         LoadOptions.check("cpu", "float32", "torch", {"threads": 1}, False)
 
@@ -184,8 +187,8 @@ def test_the_kernel_s_words_are_read(tmp_path: Path) -> None:
 def test_a_container_s_quota_counts(tmp_path: Path, text: str, cores: int | None) -> None:
     path = tmp_path / "cpu.max"
     path.write_text(text)
-    assert hardware._quota(path) == (cores or hardware.sys.maxsize)
-    assert hardware._quota(tmp_path / "none") == hardware.sys.maxsize
+    assert hardware.quota(path) == (cores or hardware.sys.maxsize)
+    assert hardware.quota(tmp_path / "none") == hardware.sys.maxsize
 
 
 @pytest.mark.parametrize(

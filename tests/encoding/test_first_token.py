@@ -52,6 +52,14 @@ def test_the_logits_are_those_of_the_whole_layer(name: str, attention: str) -> N
     assert whole.std(dim=0).min() > 0.01, "the texts differ"
 
 
+def test_half_precision_is_no_further_from_float32_than_the_whole_layer() -> None:
+    exact = logits(classifier("Bert"))
+    model = classifier("Bert").bfloat16()
+    whole = (logits(model) - exact).abs().max()
+    trim(model)
+    assert (logits(model) - exact).abs().max() <= 1.5 * whole
+
+
 def test_the_other_tokens_of_the_last_layer_are_not_computed() -> None:
     model = classifier("Bert")
     trim(model)

@@ -398,7 +398,8 @@ def test_torch_s_memory_error_is_python_s(tmp_path: Path, monkeypatch: pytest.Mo
     texts = [f"{text} {i}" for i, text in enumerate(texts)]
     expected = model.encode_document(texts)
     monkeypatch.setattr(module, "states", small)
-    monkeypatch.setattr("bicross.encoding.embedding.scheduler_of", lambda _: Scheduler(2_048))
+    scheduler = Scheduler(2_048)
+    monkeypatch.setattr("bicross.encoding.embedding.scheduler_of", lambda _: scheduler)
     np.testing.assert_allclose(model.encode_document(texts), expected, atol=1e-5)
     assert sizes[0] > 40
     assert max(sizes[-3:]) <= 40

@@ -66,7 +66,7 @@ def test_torch_keeps_within_a_container_s_quota(
         monkeypatch.setenv("OMP_NUM_THREADS", variable)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads[-1])
     monkeypatch.setattr(torch, "set_num_threads", threads.append)
-    monkeypatch.setattr(hardware, "usable_cores", lambda: cores)
+    monkeypatch.setattr(hardware, "quota", lambda: cores)
     torch_loading._keep_within_quota()
     assert threads[-1] == after
 

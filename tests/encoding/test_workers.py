@@ -36,9 +36,11 @@ def test_each_worker_has_its_device_and_its_part_of_the_cores() -> None:
 
 def test_workers_share_what_a_container_s_quota_grants(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "own_cores", lambda: list(range(8)))
-    for granted, shares in ((8, [4, 4]), (4, [2, 2]), (1, [1, 1])):
+    for granted, shares in ((8, [3, 3, 2]), (4, [2, 1, 1]), (1, [1, 1, 1])):
         monkeypatch.setattr(workers, "usable_cores", lambda granted=granted: granted)
-        assert [len(cores) for cores in workers._shares(2)] == shares
+        found = workers._shares(3)
+        assert [len(cores) for cores in found] == shares
+        assert len({core for cores in found for core in cores}) == granted
 
 
 def test_the_part_of_a_killed_worker_is_done_again(pool: WorkerPool, tmp_path: Path) -> None:

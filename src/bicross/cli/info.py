@@ -20,8 +20,8 @@ from bicross.cli.common import (
     open_store,
     print_json,
 )
-from bicross.encoding.backends.choosing import automatic
-from bicross.errors import CollectionNotFoundError, ConfigurationError
+from bicross.encoding.backends.choosing import Choice, automatic
+from bicross.errors import BicrossError, CollectionNotFoundError, ConfigurationError
 
 if TYPE_CHECKING:
     from bicross.checking import CheckReport
@@ -80,7 +80,8 @@ def info(
     )
     if as_json:
         values: dict[str, Any] = {"collections": [_values(each, checks.get(each.name)) for each in found]}
-        values["auto"] = automatic()._asdict()
+        if auto := _automatic():
+            values["auto"] = auto._asdict()
         print_json(values | ({"failed": broken} if broken else {}))
     else:
         _print_table(found, checks)
@@ -191,5 +192,13 @@ def _print_table(found: list[CollectionInfo], checks: dict[str, CheckReport]) ->
     out.print(table)
     for name, report in checks.items():
         out.print(f"{name}: {report.summary}", markup=False)
-    auto = automatic()
-    out.print(f"With --precision auto, {auto.backend} computes in {auto.precision} here.", markup=False)
+    if auto := _automatic():
+        out.print(f"With --precision auto, {auto.backend} computes in {auto.precision} here.", markup=False)
+
+
+def _automatic() -> Choice | None:
+    """What computes here under --precision auto; None where that can't be told: a store is listed all the same."""
+    try:
+        return automatic()
+    except (BicrossError, ImportError, RuntimeError):  # torch's, of a graphics card that is busy or broken
+        return None

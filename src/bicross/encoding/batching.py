@@ -11,7 +11,7 @@ from bicross.encoding.tokenizer import Ids
 
 SLAB_TEXTS = 4_096
 SLAB_CHARACTERS = 1 << 21
-_FIRST_SLAB = 128
+_FIRST_SLAB = 256
 
 
 def plan_batches(lengths: Sequence[int], batch_tokens: int | Callable[[int], int]) -> Iterator[npt.NDArray[np.intp]]:

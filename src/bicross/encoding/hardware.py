@@ -62,10 +62,10 @@ def own_cores() -> list[int]:
 
 def usable_cores() -> int:
     """How many cores this process may use: its affinity, within the container's quota."""
-    return max(1, min(len(own_cores()) or os.cpu_count() or 1, _quota(Path("/sys/fs/cgroup/cpu.max"))))
+    return max(1, min(len(own_cores()) or os.cpu_count() or 1, quota()))
 
 
-def _quota(path: Path) -> int:
+def quota(path: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     """Cores that a cgroup (version 2) grants, rounded up."""
     try:
         granted, period = path.read_text(encoding="ascii").split()

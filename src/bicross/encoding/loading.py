@@ -74,11 +74,13 @@ class LoadOptions:
         only_torch = options | ({"trust_remote_code": True} if trust_remote_code else {})
         device, choices = choose(backend, precision, device, only_torch)
         graphs = without_weights(backend, precision)
-        if threads is not None and choices[0].backend == "torch":
+        if threads is not None and backend == "torch":
             raise ConfigurationError(
                 "The threads of model_options are those of onnx and openvino, got them for torch, whose threads belong "
                 "to the whole process. Set OMP_NUM_THREADS, or call torch.set_num_threads."
             )
+        if threads is not None and choices[0].backend == "torch":
+            logger.info("torch computes, whose threads belong to the whole process: threads=%d has no effect", threads)
         return cls(device, choices, graphs, json.dumps(options, sort_keys=True), trust_remote_code, threads)
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
+import random
 import threading
 import weakref
 from collections import deque
@@ -160,8 +161,10 @@ def own_device() -> str:
 def _shares(count: int) -> list[list[int]]:
     """Each worker's part of the cores that this process may use; cores are shared where there are fewer."""
     cores = own_cores() or list(range(os.cpu_count() or 1))
-    most = max(1, usable_cores() // count)  # a container's quota may grant fewer than there are
-    return [(cores[number::count] or [cores[number % len(cores)]])[:most] for number in range(count)]
+    if (granted := usable_cores()) < len(cores):  # a container's quota; other containers shall not take the same ones
+        start = random.randrange(len(cores))  # noqa: S311  # no secret
+        cores = [*cores[start:], *cores[:start]][:granted]
+    return [cores[number::count] or [cores[number % len(cores)]] for number in range(count)]
 
 
 def _begin(device: str, cores: Sequence[int]) -> None:

@@ -20,8 +20,8 @@ from bicross.stores.schema import Header
 
 logger = logging.getLogger(__name__)
 
-MANY = 2_000_000
-"""Numbers in vectors without an index, from which building it takes seconds, and a process of its own."""
+MANY = 2_500_000
+"""Numbers in vectors without an index, from which the engine builds one: in seconds, and in a process of its own."""
 _FLUSH_EVERY = 256 * 1024 * 1024
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 _MODELS = {f"{name}ForSequenceClassification" for name in ("Bert", "Roberta", "XLMRoberta", "Camembert", "Electra")}
 """transformers' classes whose head reads the first token alone, and whose layers have BERT's parts."""
@@ -27,7 +27,7 @@ def trim(model: Any) -> None:
     if not known or config.is_decoder or config._attn_implementation not in _ATTENTION:
         return
     layers = model.base_model.encoder.layer
-    layers[-1] = FirstToken(layers[-1])
+    layers[-1] = FirstToken(layers[-1], fused=config._attn_implementation == "sdpa")
 
 
 class FirstToken(nn.Module):
@@ -35,10 +35,12 @@ class FirstToken(nn.Module):
 
     Args:
         layer: The layer in full.
+        fused: Whether torch's own function attends (its sums are in float32), or products that exporters know.
     """
 
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: Any, *, fused: bool) -> None:
         super().__init__()
+        self.fused = fused
         self.attention = layer.attention
         self.intermediate = layer.intermediate
         self.output = layer.output
@@ -48,7 +50,7 @@ class FirstToken(nn.Module):
 
         Args:
             states: **Shape:** (batch, length, width).
-            mask: Added to the products of queries and keys, or which of them count.
+            mask: Added to the products of queries and keys; where `fused`, also which of them count.
                 **Shape:** (batch, 1, 1 or length, length).
 
         Returns:
@@ -59,12 +61,13 @@ class FirstToken(nn.Module):
         def heads(values: Tensor) -> Tensor:
             return values.view(*values.shape[:2], -1, own.attention_head_size).transpose(1, 2)
 
-        products = heads(own.query(first)) @ heads(own.key(states)).transpose(2, 3) * own.scaling
-        if mask is not None:
-            row = mask[:, :, :1]
-            lowest = torch.finfo(products.dtype).min
-            products = products.masked_fill(~row, lowest) if row.dtype == torch.bool else products + row
-        context = products.softmax(-1) @ heads(own.value(states))
+        query, key, value = heads(own.query(first)), heads(own.key(states)), heads(own.value(states))
+        row = None if mask is None else mask[:, :, :1]
+        if self.fused:
+            context = functional.scaled_dot_product_attention(query, key, value, row, scale=own.scaling)
+        else:
+            products = query @ key.transpose(2, 3) * own.scaling
+            context = (products if row is None else products + row).softmax(-1) @ value
         attended = self.attention.output(context.transpose(1, 2).flatten(2), first)
         found: Tensor = self.output(self.intermediate(attended), attended)
         return found

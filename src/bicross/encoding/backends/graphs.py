@@ -32,7 +32,7 @@ from bicross.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMATS: Mapping[Kind, int] = {"bi-encoder": 1, "cross-encoder": 2}
 _TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "vocab.*", "merges.txt", "*.model", "added_tokens.json")
 
 
@@ -85,7 +85,7 @@ def key_of(kind: Kind, spec: TowerSpec) -> str:
     encoder = _transformer(spec)
     paths = sorted({path for pattern in _TOKENIZER_FILES for path in encoder.folder.glob(pattern) if path.is_file()})
     tokenizer = [(path.name, file_digest(path)) for path in paths]
-    return digest(FORMAT, kind, tower_digest(spec, json.dumps([tokenizer, encoder.lower_case])))
+    return digest(FORMATS[kind], kind, tower_digest(spec, json.dumps([tokenizer, encoder.lower_case])))
 
 
 def find(kind: Kind, spec: TowerSpec, choice: Choice) -> tuple[Graph | None, list[str]]:
@@ -183,7 +183,7 @@ def scheme(choice: Choice) -> str:
 def new_record(kind: Kind, spec: TowerSpec, choice: Choice, tokenizer: TokenizerSettings) -> dict[str, Any]:
     """The part of a graph's record that is known before it is made."""
     return {
-        "format": FORMAT,
+        "format": FORMATS[kind],
         "kind": kind,
         "backend": choice.backend,
         "precision": choice.precision,
@@ -199,7 +199,7 @@ def _mismatch(graph: Graph, kind: Kind, key: str, choice: Choice) -> str | None:
     """What keeps a graph from being used, or None."""
     record = graph.record
     wanted = {
-        "format": FORMAT,
+        "format": FORMATS[kind],
         "kind": kind,
         "backend": choice.backend,
         "precision": choice.precision,

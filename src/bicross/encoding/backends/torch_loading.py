@@ -103,8 +103,8 @@ def load_transformer(spec: TransformerSpec, kind: str, options: TorchOptions) ->
 
 def _keep_within_quota() -> None:
     """Torch takes every core that it sees, also those that a container's quota doesn't grant."""
-    if "OMP_NUM_THREADS" not in os.environ and torch.get_num_threads() > hardware.usable_cores():
-        torch.set_num_threads(hardware.usable_cores())
+    if "OMP_NUM_THREADS" not in os.environ and torch.get_num_threads() > hardware.quota():
+        torch.set_num_threads(hardware.quota())
 
 
 @contextmanager
