@@ -67,7 +67,6 @@ def rows(report: dict[str, Any]) -> list[tuple[str, dict[str, float]]]:
 
 def draw(report: dict[str, Any], target: Path) -> None:
     machine = next(iter(report["runs"].values()))["machine"]
-    sets = machine["instruction_sets"]
     drawn = rows(report)
     figure, axis = plt.subplots(figsize=(8, 0.34 * len(drawn) + 2.1))
     for peer, (mark, colour, label) in MARKS.items():
@@ -84,7 +83,7 @@ def draw(report: dict[str, Any], target: Path) -> None:
     axis.tick_params(labelsize=8)
     for side in ("top", "right", "left"):
         axis.spines[side].set_visible(False)
-    where = f"{machine['processor']}, {machine['usable_cores']} cores, {', '.join(sets)}"
+    where = f"{machine['processor']}, {machine['usable_cores']} cores, {report['instruction_class']}"
     axis.set_title(f"bicross: times as fast as its peers. {where}", fontsize=9, loc="left")
     figure.legend(loc="lower center", ncols=3, fontsize=8, frameon=False)
     figure.tight_layout(rect=(0, 1.1 / figure.get_figheight(), 1, 1))

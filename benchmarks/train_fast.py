@@ -5,7 +5,8 @@
         --base build/fast-1 --learning-rate 2.5e-4 --max-length 128
 
 Two of the starter cross-encoder's layers learn the whole one's scores, on more queries than it was trained on itself:
-the first command for one epoch, the second for another one over the same pairs, whose scores are in `--cache`. Reads
+the first command for one epoch, the second for another one over the same pairs, whose scores are in `--cache`. The
+weight in `bicross.json` is that of `fast_weight.py`. Reads
 the train splits of squad, medquad and tldr from `--data`, `$BICROSS_DATA` or `../shared/data`, and the documentation of
 the installed packages. Run again after an interruption, it goes on from its last checkpoint.
 """
@@ -37,8 +38,6 @@ HELD_OUT = 40
 NEGATIVES = 4
 WINDOW = (1, 60)
 LAYERS = 2
-WEIGHT_TOLERANCE = 0.005
-"""A third of the whole model's (`train_starter.py`), more than two layers gained in their first epoch."""
 SETTINGS = TrainingSettings(batch_size=16, learning_rate=3e-4, warmup=0.1, max_length=160, save_steps=40, seed=SEED)
 
 
@@ -81,7 +80,6 @@ def main() -> None:
             candidates=60,
             epochs=1,
             held_out=HELD_OUT,
-            weight_tolerance=WEIGHT_TOLERANCE,
             inference_length=256,
             settings=settings,
             run_folder=run_folder,
