@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
+from bicross.encoding import tokenizer as tokenizer_module
 from bicross.encoding.specs import TransformerSpec
 from bicross.encoding.tokenizer import TextTokenizer, check_texts
 from bicross.encoding.tokenizer_files import load_tokenizer
@@ -26,6 +27,23 @@ def test_single_texts_are_framed_and_cut_as_transformers_does(bi_folder: Path, t
         row, cut = tokenizer.frame_single(ids)
         assert row.tolist() == theirs(text, truncation=True, max_length=16)["input_ids"]
         assert cut == (len(theirs(text)["input_ids"]) > 16)
+
+
+@pytest.mark.parametrize("prompt", ["the cat: ", "the old\n", "w", "w ", "[SEP] ", "the cat:", " ", "the\x1c"])
+def test_a_prompt_s_tokens_are_those_in_front_of_the_text(tokenizer: TextTokenizer, prompt: str) -> None:
+    odd = ["\u0301e", "##cat", "[SEP] on", "]", "\x1cthe", "\n\tthe", "\u200dthe", ":", "\u00a0cat", *TEXTS]
+    joint = tokenizer.ids([prompt + text for text in odd])
+    assert [row.tolist() for row in tokenizer.ids(odd, prompt)] == [row.tolist() for row in joint]
+
+
+def test_a_prompt_is_tokenised_once(tokenizer: TextTokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    ids = tokenizer_module._ids
+    monkeypatch.setattr(tokenizer_module, "_ids", lambda backend, texts: asked.extend(texts) or ids(backend, texts))
+    for text in ("the cat", "the mat"):
+        tokenizer.ids([text], "on the tree ")
+        tokenizer.prompt_length("on the tree ")
+    assert asked == ["on the tree ", "the cat", "the mat"]
 
 
 @pytest.mark.parametrize("limit", [5, 8, 16, 17])

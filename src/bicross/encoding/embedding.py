@@ -149,7 +149,7 @@ def _lease(spec: TowerSpec, options: LoadOptions) -> Lease[Tower]:
 def tokenise(tower: Tower, texts: Sequence[str], prompt: str) -> _Slab:
     """Framed token ids of texts, each behind the prompt."""
     tokenizer = tower.tokenizer
-    contents = tokenizer.ids([prompt + text for text in texts])
+    contents = tokenizer.ids(texts, prompt)
     counts = Counts()
     counts.add(contents, tokenizer)
     framed = [tokenizer.frame_single(content) for content in contents]

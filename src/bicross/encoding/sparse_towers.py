@@ -99,7 +99,7 @@ def encode_sparse(
     with progress("encoding", len(order), show_progress) as advance:
         for start in range(0, len(order), rows_at_once):
             part = order[start : start + rows_at_once]
-            contents = tokenizer.ids([prompt + texts[i] for i in part])
+            contents = tokenizer.ids([texts[i] for i in part], prompt)
             counts.add(contents, tokenizer)
             limit = tokenizer.content_limit()
             cut.update(i for i, content in zip(part, contents, strict=True) if len(content) > limit)

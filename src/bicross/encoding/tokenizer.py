@@ -28,6 +28,7 @@ PairRow = tuple[Ids, Ids, bool]
 Spans = npt.NDArray[np.int32]
 """Where each token stands in its text. **Shape:** (tokens, 2). **Unit:** characters."""
 UNLIMITED = 1_000_000
+_SPACES = " \t\n"
 
 
 def check_texts(texts: Any, what: str = "text") -> list[str]:
@@ -113,7 +114,11 @@ class TextTokenizer:
         self.pad_id = pad_id
         self.type_ids = type_ids
         self._cut_left = cut_left
-        self._last_prompt = ("", 0)
+        self._last_prompt: tuple[str, Ids] = ("", np.empty(0, np.int32))
+        # Where words are cut at spaces first, and normalised character by character, a prompt and a text that a space
+        # parts have the tokens of both.
+        parts = type(backend.pre_tokenizer).__name__, type(backend.normalizer).__name__
+        self._words_stand_alone = parts in {("BertPreTokenizer", each) for each in ("BertNormalizer", "NoneType")}
         self._known_ids: KeptTokens[Ids] = KeptTokens(partial(_ids, backend), lambda ids: ENTRY + len(ids))
         self._known_spans: KeptTokens[tuple[Ids, Spans]] = KeptTokens(
             partial(_spans, backend), lambda row: ENTRY + len(row[0])
@@ -137,9 +142,14 @@ class TextTokenizer:
         """Tokens of one text that fit. **Unit:** tokens, special tokens left out."""
         return self.max_length - len(self.single)
 
-    def ids(self, texts: Sequence[str]) -> list[Ids]:
-        """Token ids of each text, uncut and without special tokens."""
-        return _ids(self._backend, texts)
+    def ids(self, texts: Sequence[str], prompt: str = "") -> list[Ids]:
+        """Token ids of each text behind a prompt, uncut and without special tokens."""
+        if not prompt:
+            return _ids(self._backend, texts)
+        if not (self._words_stand_alone and prompt[-1] in _SPACES):
+            return _ids(self._backend, [prompt + text for text in texts])
+        head = self._prompt_ids(prompt)
+        return [np.concatenate([head, row]) for row in _ids(self._backend, texts)]
 
     def known_ids(self, texts: Sequence[str]) -> list[Ids]:
         """The same of texts that may come again, remembered."""
@@ -166,11 +176,15 @@ class TextTokenizer:
         """Tokens that a prompt takes at the head of a text, the special tokens in front of it included."""
         if not prompt:
             return 0
-        known, length = self._last_prompt
+        return len(self.single.before) + len(self._prompt_ids(prompt))
+
+    def _prompt_ids(self, prompt: str) -> Ids:
+        """Token ids of a prompt by itself; the last one's are remembered."""
+        known, ids = self._last_prompt
         if prompt != known:
-            length = len(self.single.before) + self.count([prompt])[0]
-            self._last_prompt = prompt, length
-        return length
+            (ids,) = _ids(self._backend, [prompt])
+            self._last_prompt = prompt, ids
+        return ids
 
     def frame_single(self, ids: Ids) -> tuple[Ids, bool]:
         """Cut a text's ids to the limit and frame them; whether any were cut."""
