@@ -1,7 +1,7 @@
 """How large a batch should be: passages encoded in batches of 512 to 8,192 tokens, by every backend.
 
     python benchmarks/batch_tokens.py --out benchmarks/results/
-    taskset -c 0 python benchmarks/batch_tokens.py --out benchmarks/results/batch_tokens-one-core.json
+    taskset -c 0 python benchmarks/batch_tokens.py --passages 75 --out one-core.json
 
 Large batches leave the cache; small ones spend their time between the operators. Backends and sizes take turns within
 every round; figures are medians. The passages are a data set's (`squad`).
