@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cached_encoder import CachedEncoder
 from common import data_folder, machine, write_report
-from train_fast import AMOUNTS, HELD_OUT, SEED
+from train_fast import AMOUNTS, CANDIDATES, HELD_OUT, INFERENCE_LENGTH, SEED
 from train_starter import kept_documentation, labelled_sets
 
 from bicross import BiEncoder
@@ -23,9 +23,6 @@ from bicross.distillation.candidates import search_candidates
 from bicross.distillation.held_out import choose_weight, split_held_out, weight_curve
 from bicross.distillation.model_folder import load_base
 from bicross.distillation.selection import rerank
-
-DEPTH = 60
-MAX_LENGTH = 256
 
 
 def main() -> None:
@@ -54,8 +51,10 @@ def main() -> None:
                 model,
                 tokenizer,
                 test,
-                search_candidates(test, kept, top_k=DEPTH, folder=options.run_folder).only(test.queries, DEPTH),
-                max_length=MAX_LENGTH,
+                search_candidates(test, kept, top_k=CANDIDATES, folder=options.run_folder).only(
+                    test.queries, CANDIDATES
+                ),
+                max_length=INFERENCE_LENGTH,
             )
             for test in tests
         ]

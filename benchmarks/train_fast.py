@@ -37,6 +37,8 @@ AMOUNTS = Amounts(
 HELD_OUT = 40
 NEGATIVES = 4
 WINDOW = (1, 60)
+CANDIDATES = 60
+INFERENCE_LENGTH = 256
 LAYERS = 2
 SETTINGS = TrainingSettings(batch_size=16, learning_rate=3e-4, warmup=0.1, max_length=160, save_steps=40, seed=SEED)
 
@@ -77,10 +79,10 @@ def main() -> None:
             layers=None if arguments.base else arguments.layers,
             negatives=NEGATIVES,
             window=WINDOW,
-            candidates=60,
+            candidates=CANDIDATES,
             epochs=1,
             held_out=HELD_OUT,
-            inference_length=256,
+            inference_length=INFERENCE_LENGTH,
             settings=settings,
             run_folder=run_folder,
             cache_dir=arguments.cache,

@@ -189,9 +189,12 @@ def test_minilm_and_the_starter_cross_encoder(backend: str, precision: str) -> N
         expected = scorer.predict(pairs, activation="identity")
     with CrossEncoder.load("starter", backend=backend, precision=precision) as quick:
         scores = quick.predict(pairs, activation="identity")
-    # The worst of ten moves by a factor of four with the texts: onnxruntime quantises by one scale for the batch.
-    most = {"float32": 1e-3, "bfloat16": 0.1, "int8": 0.25}[precision]
-    assert np.abs(scores - expected).mean() <= most
+    differences = np.abs(scores - expected)
+    if (backend, precision) == ("onnx", "int8"):
+        # One scale for the batch: the worst of ten moves by a factor of four with the texts, whatever the weights.
+        assert differences.mean() <= 0.25
+    else:
+        assert differences.max() <= {"float32": 1e-3, "bfloat16": 0.1, "int8": 0.5}[precision]
     assert len(set(scores.tolist())) == len(pairs)
 
 

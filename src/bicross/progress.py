@@ -71,7 +71,7 @@ def progress(description: str, total: float, show: bool | Told | None = None) ->
 
 
 def _bar(description: str, done: float, total: float) -> Any:
-    """A bar on standard error, with the rate and the time left. Rich takes 50 ms to import, so only where one shows."""
+    """A bar on standard error, with the rate and the time left."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,

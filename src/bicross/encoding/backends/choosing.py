@@ -101,8 +101,8 @@ def without_weights(backend: str, precision: str) -> tuple[Choice, ...]:
     backends = [backend] if backend != "auto" else [name for name in _graph_backends() if installed(name)]
     precisions = [precision]
     if precision == "auto":
-        precisions = ["float32", *(["bfloat16"] if hardware.has_bfloat16() else [])]
-        precisions.sort(reverse=not hardware.has_fast_bfloat16())
+        half = ["bfloat16"] if hardware.has_bfloat16() else []
+        precisions = [*half, "float32"] if hardware.has_fast_bfloat16() else ["float32", *half]
     pairs = (Choice(name, each) for each in precisions for name in backends)
     return tuple(pair for pair in pairs if pair.backend != "torch" and pair.precision in PAIRS[pair.backend])
 
