@@ -19,13 +19,11 @@ from bicross.progress import Told, announce
 from bicross.second_stage import Reranked, SecondStage, span
 from bicross.stores import Store
 from bicross.stores.grouping import Grouping
+from bicross.stores.shards import MANY
 from bicross.syncing import Sync
 from bicross.types import Encoder, Hit, IndexReport, Observer, Passage, Scorer, SearchResult, SparseEncoder, Windows
 
 Filter = Mapping[str, Any]
-
-_ANNOUNCED = 2_500_000
-"""Numbers in vectors that aren't in the approximate index yet, from which building it takes seconds."""
 
 
 class TwoStageRetriever:
@@ -140,7 +138,7 @@ class TwoStageRetriever:
             show_progress=show_progress,
         )
         if optimize and (info := self.store.info()) is not None:
-            if (info.count - info.indexed_vectors_count) * info.dimension >= _ANNOUNCED:
+            if (info.count - info.indexed_vectors_count) * info.dimension >= MANY:
                 announce(f"building the index over {info.count} passages; searches wait", show_progress)
             self.store.optimize()
         return report
