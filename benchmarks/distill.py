@@ -154,7 +154,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--queries", type=int, default=500, help="of each set")
     parser.add_argument("--depths", action="store_true", help=f"nDCG@10 at {DEPTHS} candidates; scores 200")
     parser.add_argument("--exhaustive", type=int, default=0, metavar="QUERIES", help="teacher's top 10 of all of tldr")
-    parser.add_argument("--precision", default="float32")
+    parser.add_argument("--precision", default="float32", help="of the teacher")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--data", type=Path, default=data_folder())
     parser.add_argument("--scratch", type=Path, default=Path("build/distill"))
@@ -166,16 +166,17 @@ def main() -> None:
     arguments = parse()
     report: dict[str, Any] = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
     with ExitStack() as stack:
-        load = {"precision": arguments.precision, "device": arguments.device}
+        device, precision = arguments.device, arguments.precision
         models = (
-            stack.enter_context(BiEncoder.load(arguments.base, **load)),
-            stack.enter_context(CrossEncoder.load(arguments.teacher, **load)),
-            stack.enter_context(BiEncoder.load(arguments.student, **load)),
+            stack.enter_context(BiEncoder.load(arguments.base, device=device)),
+            stack.enter_context(CrossEncoder.load(arguments.teacher, device=device, precision=precision)),
+            stack.enter_context(BiEncoder.load(arguments.student, device=device)),
         )
         weight = SecondStage(models[1], arguments.stage1_weight).stage1_weight
         key = {
             "base": [models[0].document_fingerprint, models[0].query_fingerprint],
             "teacher": models[1].logit_fingerprint,
+            "precision": precision,
             "student": [models[2].document_fingerprint, models[2].query_fingerprint],
             "stage1_weight": weight,
             "queries": arguments.queries,

@@ -56,14 +56,20 @@ HELD_OUT = 45
 SETTINGS = TrainingSettings(batch_size=16, learning_rate=6e-5, warmup=0.1, max_length=160, save_steps=40, seed=SEED)
 
 
+def train_split(data: Path, name: str) -> Labels:
+    """All queries that may be trained on, and the documents."""
+    everything = read_labels(data / name, split="train", name=name)
+    if name == "medquad":
+        everything, dropped = without_overlap(everything, _texts(data / "mediqa2019-qa"))
+        logger.info("medquad: %d documents share 200 characters with mediqa2019-qa and are left out", dropped)
+    return everything
+
+
 def labelled_sets(data: Path, docs: list[Passage], amounts: Amounts, *, seed: int) -> list[Labels]:
     """The sets that are trained on."""
     sets = []
     for name, count in amounts.queries.items():
-        everything = read_labels(data / name, split="train", name=name)
-        if name == "medquad":
-            everything, dropped = without_overlap(everything, _texts(data / "mediqa2019-qa"))
-            logger.info("medquad: %d documents share 200 characters with mediqa2019-qa and are left out", dropped)
+        everything = train_split(data, name)
         sets.append(everything.sample(count, seed=seed))
         if name in amounts.halves:
             sets.append(extract_halves(everything, amounts.halves[name], seed=seed))

@@ -24,8 +24,9 @@ from pathlib import Path
 
 import numpy as np
 from cached_encoder import CachedEncoder
+from starter_material import as_labels, neighbourhoods, titled
 from train_fast import AMOUNTS, HELD_OUT, NEGATIVES, SEED, WINDOW, recipe_parser
-from train_starter import kept_documentation, labelled_sets
+from train_starter import kept_documentation, labelled_sets, train_split
 
 from bicross import BiEncoder, CrossEncoder
 from bicross.caches import VectorCache
@@ -38,28 +39,34 @@ from bicross.distillation import (
     train_bi_encoder,
 )
 from bicross.distillation.candidates import search_candidates
+from bicross.distillation.extracted import extract_halves
 from bicross.distillation.groups import draw_groups
 from bicross.distillation.held_out import split_held_out
 from bicross.distillation.labels import Labels
 from bicross.readers.segments import sentences as split_sentences
-from bicross.types import Encoder
+from bicross.types import Encoder, Passage
 
+TOPICS = {"squad": (3000, 3), "medquad": (4500, 3), "tldr": (4000, 3)}
+"""With `--topics`: documents of each set, and queries that one of them answers, at most."""
 STAGE1_WEIGHT = 0.3
 """The bi-encoder's share in the teacher; 0.2 to 0.4 is best on the dev queries in `results/rerank_quality.json`."""
 
 
-def drawn_lists(sets: list[Labels], encoder: Encoder, folder: Path, share: float) -> list[CandidateLists]:
-    """The lists of `train_fast.py`, by set: a relevant document, and others of the first 60 ranks.
+def drawn_lists(
+    sets: list[Labels], encoder: Encoder, folder: Path, share: float, negatives: int
+) -> list[CandidateLists]:
+    """By set: a relevant document, and others of the first 60 ranks.
 
     Args:
         sets: What is trained on.
         encoder: Finds the candidates.
         folder: Where they are kept.
         share: Of the lists; the same in every set.
+        negatives: The others; with `NEGATIVES` the lists are those of `train_fast.py`.
     """
     parts = [split_held_out(labels, HELD_OUT, seed=SEED)[0] for labels in sets]
     mined = [search_candidates(labels, encoder, top_k=max(WINDOW), folder=folder) for labels in sets]
-    groups = draw_groups(list(zip(parts, mined, strict=True)), 0, NEGATIVES, WINDOW, SEED)
+    groups = draw_groups(list(zip(parts, mined, strict=True)), 0, negatives, WINDOW, SEED)
     home = {query.text: part.name for part in parts for query in part.queries.values()}
     lists: dict[str, dict[str, ScoredList]] = {part.name: {} for part in parts}
     for group in groups:
@@ -69,6 +76,18 @@ def drawn_lists(sets: list[Labels], encoder: Encoder, folder: Path, share: float
         of_set[group.query] = ScoredList(group.query, group.query, group.texts, scores, labels, kinds, ranks)
     chosen = [list(of_set.values())[: int(share * len(of_set))] for of_set in lists.values()]
     return [CandidateLists(some, {text: text for one in some for text in one.document_ids}) for some in chosen]
+
+
+def topic_sets(data: Path, docs: list[Passage], encoder: Encoder) -> list[Labels]:
+    """Whole neighbourhoods of documents with their queries, and what `labelled_sets` has besides questions."""
+    sets = []
+    for name, (count, each) in TOPICS.items():
+        everything = train_split(data, name)
+        sets.append(neighbourhoods(everything, encoder, count, queries_each=each, seed=SEED))
+        if name in AMOUNTS.halves:
+            sets.append(extract_halves(everything, AMOUNTS.halves[name], seed=SEED))
+    count = AMOUNTS.documentation
+    return [*sets, titled(docs, count, seed=SEED), extract_halves(as_labels(docs), count, seed=SEED)]
 
 
 def sentences(lists: list[CandidateLists], count: int) -> CandidateLists:
@@ -84,6 +103,12 @@ def parse() -> argparse.Namespace:
     parser = recipe_parser(__doc__)
     parser.add_argument("--towers", choices=("both", "query"), default="both")
     parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--topics", action="store_true", help="lists of whole neighbourhoods of documents")
+    parser.add_argument("--topic-lists", type=int, help="lists of one topic that stand together in a step")
+    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--negatives", type=int, default=NEGATIVES, help="candidates of a list besides its positive")
+    parser.add_argument("--halves-weight", type=float, default=STAGE1_WEIGHT, help="of the base, on halves")
+    parser.add_argument("--held-out", type=int, default=HELD_OUT, help="lists of each set to choose the epoch by")
     parser.add_argument("--share", type=float, default=1.0, help="of the lists")
     parser.add_argument("--freeze-layers", type=int, default=0)
     parser.add_argument("--base-share", type=float, default=0.0, help="of the weights before training in the student")
@@ -98,7 +123,7 @@ def parse() -> argparse.Namespace:
 
 def student_settings(options: argparse.Namespace) -> StudentSettings:
     """What is asked for on the command line."""
-    changed = {name: getattr(options, name) for name in ("learning_rate", "max_length")}
+    changed = {name: getattr(options, name) for name in ("learning_rate", "max_length", "batch_size")}
     losses = None
     if options.losses:
         losses = {name: float(weight) for name, weight in (item.split("=") for item in options.losses)}
@@ -109,8 +134,9 @@ def student_settings(options: argparse.Namespace) -> StudentSettings:
         freeze_layers=options.freeze_layers,
         base_share=options.base_share,
         losses=losses,
+        topic_lists=options.topic_lists,
         epochs=options.epochs,
-        held_out=HELD_OUT,
+        held_out=options.held_out,
     )
     given = {name: value for name, value in changed.items() if value is not None}
     return replace(settings, training=replace(settings.trainer, seed=SEED, save_steps=40, **given))
@@ -125,10 +151,18 @@ def main() -> None:
     teacher = CrossEncoder.load("starter", precision=options.teacher_precision)
     docs = kept_documentation(encoder, run_folder / "documentation.jsonl")
     with VectorCache(options.cache) as cache:
-        sets = labelled_sets(options.data, docs, AMOUNTS, seed=SEED)
-        lists = drawn_lists(sets, CachedEncoder(encoder, cache), run_folder, options.share)
-        weights = [1 - STAGE1_WEIGHT, STAGE1_WEIGHT]
-        scored = [score_candidates(one, [teacher, encoder], weights=weights, cache_dir=options.cache) for one in lists]
+        searcher = CachedEncoder(encoder, cache)
+        if options.topics:
+            sets = topic_sets(options.data, docs, searcher)
+        else:
+            sets = labelled_sets(options.data, docs, AMOUNTS, seed=SEED)
+        lists = drawn_lists(sets, searcher, run_folder, options.share, options.negatives)
+        scored = []
+        for labels, one in zip(sets, lists, strict=True):
+            of_base = options.halves_weight if labels.name.endswith("-halves") else STAGE1_WEIGHT
+            logging.info("scoring %s: %d lists", labels.name, len(one))
+            weights = [1 - of_base, of_base]
+            scored.append(score_candidates(one, [teacher, encoder], weights=weights, cache_dir=options.cache))
         for labels, one in zip(sets, scored, strict=True):
             one.write(run_folder / f"{labels.name}.parquet")
         if options.sentences:

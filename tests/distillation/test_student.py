@@ -6,6 +6,7 @@ import functools
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from bicross.bi_encoder import BiEncoder
 from bicross.caches import VectorCache
 from bicross.distillation.fitting import TrainingSettings, training_arguments
 from bicross.distillation.held_out_lists import split_lists
-from bicross.distillation.list_batches import Lists, texts_alone
+from bicross.distillation.list_batches import Lists, Row, by_topic, texts_alone
 from bicross.distillation.list_student import ListStudent, _Lists
 from bicross.distillation.lists import CandidateLists, ScoredList
 from bicross.distillation.student import train_bi_encoder
@@ -87,6 +88,7 @@ def spearman_of(encoder: BiEncoder, lists: CandidateLists) -> float:
         pytest.param(replace(SETTINGS, lora=4), id="lora"),
         pytest.param(replace(SETTINGS, layers=1), id="pruned"),
         pytest.param(replace(SETTINGS, freeze_layers=1, matryoshka=(32, 8)), id="frozen-matryoshka"),
+        pytest.param(replace(SETTINGS, topic_lists=4), id="topics"),
         pytest.param(QUERY, id="query"),
         pytest.param(replace(QUERY, layers=(1,), losses={"kl": 1.0}), id="light"),
         pytest.param(replace(QUERY, static=True, losses={"kl": 1.0}, training=STATIC), id="static"),
@@ -127,6 +129,44 @@ def test_a_student_is_the_mean_of_what_it_was_and_what_it_learned(student, tmp_p
     assert report.curve == learned.curve  # epochs are compared before the mean is taken
     assert report.after != learned.after
     assert report.after["agreement"] > report.before["agreement"]
+
+
+def rows_of(documents: list[list[int]]) -> list[Row]:
+    nothing = np.zeros(0, dtype=np.float32)
+    return [Row(i, 0, np.array(places, dtype=np.int64), nothing, nothing) for i, places in enumerate(documents)]
+
+
+def test_rows_that_share_documents_stand_together_in_any_draw() -> None:
+    rows = rows_of([[0, 1, 2], [7, 8, 9], [0, 1, 3], [7, 8, 4], [1, 5, 0], [11], [], [13, 7]])
+    orders = [by_topic(rows, 4, np.random.default_rng(seed)) for seed in range(20)]
+    for seed, order in enumerate(orders):
+        assert sorted(order) == list(range(8))
+        for family in ({0, 2, 4}, {1, 3, 7}):
+            first = min(order.index(place) for place in family)
+            assert set(order[first : first + 3]) == family
+        assert order == by_topic(rows, 4, np.random.default_rng(seed))
+    assert len(set(map(tuple, orders))) > 10
+
+
+def test_a_run_takes_the_nearest_first_and_no_more_than_it_may() -> None:
+    rows = rows_of([[0, 1, 2, 3], [0, 9], [0, 1], [0, 1, 2, 3], [0, 1, 2], [8]])
+    undrawn = SimpleNamespace(permutation=np.arange)
+    assert by_topic(rows, 3, undrawn) == [0, 3, 4, 1, 2, 5]
+    assert by_topic(rows, 2, undrawn) == [0, 3, 1, 2, 4, 5]
+    assert by_topic(rows, 1, undrawn) == list(range(6))
+
+
+def test_steps_of_one_topic_have_fewer_documents() -> None:
+    rng = np.random.default_rng(3)
+    topics = rng.permutation(np.repeat(np.arange(8), 16))
+    rows = rows_of([(6 * topic + rng.permutation(6)[:4]).tolist() for topic in topics.tolist()])
+
+    def distinct(order: list[int]) -> float:
+        return float(
+            np.mean([len({d for i in order[s : s + 16] for d in rows[i].documents}) for s in range(0, 128, 16)])
+        )
+
+    assert distinct(by_topic(rows, 16, rng)) < 12 < 30 < distinct(rng.permutation(128).tolist())
 
 
 def test_losses_are_the_same_whether_or_not_a_run_was_interrupted(student, tmp_path, monkeypatch) -> None:
@@ -400,6 +440,7 @@ def test_a_gradient_that_is_no_number_stops_before_it_reaches_the_weights(studen
         ({"layers": 3}, "layers must be from 1 to the model's 2; got 3"),
         ({"layers": (1, 0)}, "rising positions"),
         ({"freeze_layers": 3}, "freeze_layers must be from 0 to 2; got 3"),
+        ({"topic_lists": 0}, "topic_lists must be at least 1; got 0"),
         ({"base_share": 1.0}, "base_share must be from 0 to below 1; got 1.0"),
         ({"base_share": 0.5, "lora": 2}, "base_share averages whole weights"),
         ({"held_out": 74}, "leave lists to train on"),

@@ -46,6 +46,10 @@ def distill(
     base_share: Annotated[
         float, typer.Option(help="The old weights' share in the student's: 0.5 loses less on other corpora.")
     ] = 0.0,
+    topic_lists: Annotated[
+        int | None,
+        typer.Option("--topic-lists", help="Queries that share candidates, in a run of so many in one step; 16, say."),
+    ] = None,
     epochs: Annotated[int, typer.Option(help="How often every query is seen, at most.")] = 3,
     batch_size: Annotated[int | None, typer.Option(help="Queries of a step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
@@ -112,6 +116,7 @@ def distill(
         lora=lora,
         losses=_losses(loss),
         base_share=base_share,
+        topic_lists=topic_lists,
         epochs=epochs,
     )
     given = {name: value for name, value in training.items() if value is not None}

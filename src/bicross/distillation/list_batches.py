@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -152,6 +153,36 @@ def draw(row: Row, count: int | None, rng: np.random.Generator) -> Positions:
     kept = list(dict.fromkeys([*positives, *order[:2].tolist()]))[:count]
     rest = order[~np.isin(order, kept)]
     return np.sort([*kept, *stratified(rest, count - len(kept), rng)])
+
+
+def by_topic(rows: Sequence[Row], length: int, rng: np.random.Generator) -> list[int]:
+    """An order in which rows that share documents stand together.
+
+    Runs are filled around rows that are drawn: with those that are left and share the most documents with it. Rows
+    that share none with any that is left are alone, and stand anywhere.
+
+    Args:
+        rows: The lists.
+        length: Rows of a run, at most.
+        rng: Source of the draw.
+
+    Returns:
+        Places in ``rows``, each once.
+    """
+    owners: dict[int, list[int]] = {}
+    for place, row in enumerate(rows):
+        for document in row.documents.tolist():
+            owners.setdefault(document, []).append(place)
+    left = np.ones(len(rows), dtype=bool)
+    runs = []
+    for centre in rng.permutation(len(rows)).tolist():
+        if left[centre]:
+            left[centre] = False
+            near = Counter(i for one in rows[centre].documents.tolist() for i in owners[one] if left[i])
+            run = [centre, *(place for place, _ in near.most_common(length - 1))]
+            left[run] = False
+            runs.append(run)
+    return [place for i in rng.permutation(len(runs)).tolist() for place in runs[i]]
 
 
 @dataclass(frozen=True)

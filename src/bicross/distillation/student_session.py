@@ -16,7 +16,7 @@ from bicross.bi_encoder import BiEncoder
 from bicross.caches import VectorCache
 from bicross.distillation.fitting import complete_checkpoints, fit, load_state
 from bicross.distillation.held_out_lists import Figures, HeldOut, exhausted, height
-from bicross.distillation.list_batches import ListCollator, Lists, Positions, Row, draw
+from bicross.distillation.list_batches import ListCollator, Lists, Positions, Row, by_topic, draw
 from bicross.distillation.list_student import ListStudent
 from bicross.distillation.student_settings import StudentSettings
 from bicross.distillation.towers import build_towers, write_towers
@@ -178,7 +178,9 @@ class Session:
         """All rows in a new order, each with the candidates that were drawn for this epoch."""
         rng = np.random.default_rng((self.settings.trainer.seed, epoch))
         length = self.settings.list_length
-        return [(train[i], draw(train[i], length, rng)) for i in rng.permutation(len(train)).tolist()]
+        run = self.settings.topic_lists
+        order = rng.permutation(len(train)).tolist() if run is None else by_topic(train, run, rng)
+        return [(train[i], draw(train[i], length, rng)) for i in order]
 
     def _figures(self, folder: Path, test: HeldOut) -> Figures:
         """Measured once, by the first process, and kept beside the weights."""

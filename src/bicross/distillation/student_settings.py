@@ -45,6 +45,9 @@ class StudentSettings:
         matryoshka: Lengths of the vectors at which the list losses are taken; none: the whole vector alone.
         candidates: Candidates of a list in one step, drawn anew every epoch over the whole range of the teacher's
             scores; None: 8 where documents are encoded, and all where they are frozen.
+        topic_lists: Lists that share documents stand together in a step, in runs of at most so many: a document is
+            encoded once for all of them, and each has the others' candidates as hard negatives (topic-aware batches:
+            Hofstätter et al. 2021, arXiv 2104.06967). None: a step's lists are drawn at random.
         epochs: How often every list is seen, at most.
         patience: Stop after so many epochs in which neither held-out figure rose.
         held_out: Lists of each set that are kept from training, to choose the epoch by.
@@ -66,6 +69,7 @@ class StudentSettings:
     sharpness: float = 1.5
     matryoshka: tuple[int, ...] = ()
     candidates: int | None = None
+    topic_lists: int | None = None
     epochs: int = 5
     patience: int = 2
     held_out: int = 100
@@ -90,7 +94,7 @@ class StudentSettings:
         if self.base_share and self.lora is not None:
             raise ConfigurationError("base_share averages whole weights; lora trains adapters. Leave one out.")
         least = {"epochs": self.epochs, "patience": self.patience, "held_out": self.held_out}
-        optional = {"candidates": self.candidates, "lora": self.lora}
+        optional = {"candidates": self.candidates, "lora": self.lora, "topic_lists": self.topic_lists}
         for name, value in {**least, **{k: v for k, v in optional.items() if v is not None}}.items():
             if value < 1:
                 raise ConfigurationError(f"{name} must be at least 1; got {value!r}.")

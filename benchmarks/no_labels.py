@@ -1,0 +1,134 @@
+"""What a student learns of a corpus without queries, judgments or an LLM, from a teacher that knows another domain.
+
+    python benchmarks/no_labels.py --run build/no-labels --out benchmarks/results/no_labels.json
+
+The teacher is a cross-encoder that is trained here on SQuAD's train split alone (questions, and halves of its
+paragraphs). `distill` then makes queries of a corpus, with all ways in turn or with one (`--ways`), and trains both
+towers of the base on the teacher's scores. Base, teacher and student are measured on dev queries of the corpus, which
+no stage has seen; seconds are those of the run's stages. Killed at any moment, the same command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from cached_encoder import CachedEncoder
+from common import data_folder, machine, write_report
+from train_starter import train_split
+
+from bicross import BiEncoder, CrossEncoder
+from bicross.caches import VectorCache
+from bicross.distillation import DistillSettings, StudentSettings, distill
+from bicross.distillation.corpus import read_corpus
+from bicross.distillation.extracted import extract_halves
+from bicross.distillation.made_queries import WAYS
+from bicross.distillation.measuring import measure_pair
+from bicross.distillation.reranker import train_reranker
+from bicross.distillation.trainer import TrainingSettings
+from bicross.evaluation import evaluate
+from bicross.evaluation.datasets import load_dataset
+from bicross.evaluation.statistics import paired_test
+from bicross.second_stage import SecondStage
+
+SEED = 13
+QUERIES, HALVES, HELD_OUT = 4500, 500, 50
+SAMPLE = 200
+"""Dev queries on which the teacher is measured, too."""
+RUNS = ("base", "teacher", "student", "student_two_stage")
+TEACHER = TrainingSettings(batch_size=16, learning_rate=6e-5, warmup=0.1, max_length=160, save_steps=40, seed=SEED)
+
+
+def teacher(data: Path, run: Path, encoder: BiEncoder, cache: VectorCache) -> Path:
+    """The folder of a cross-encoder that was trained on SQuAD alone; trained here unless it is there."""
+    out = run / "teacher"
+    if not (out / "bicross.json").exists():
+        questions = train_split(data, "squad")
+        train_reranker(
+            [questions.sample(QUERIES, seed=SEED), extract_halves(questions, HALVES, seed=SEED)],
+            out=out,
+            base=encoder.checkpoint.document.encoder.folder,
+            bi_encoder=CachedEncoder(encoder, cache),
+            negatives=3,
+            held_out=HELD_OUT,
+            weight_tolerance=0.015,
+            settings=TEACHER,
+        )
+    return out
+
+
+def run_of(name: str, ways: tuple[str, ...], cross: CrossEncoder, base: BiEncoder, options: argparse.Namespace) -> dict:
+    """One corpus, one way of making queries: what the student gained, and how long it took."""
+    corpus = replace(read_corpus(options.data / name / "corpus.jsonl"), name=name)
+    student = StudentSettings(
+        freeze_layers=2, topic_lists=16, epochs=options.epochs, base_share=options.base_share, candidates=8
+    )
+    weight = SecondStage(cross, options.stage1_weight).stage1_weight
+    settings = DistillSettings(
+        made=options.made, ways=ways, gap_queries=0, stage1_weight=weight, student=student, seed=SEED
+    )
+    folder = options.run / f"{name}-{'-'.join(ways)}"
+    report = distill(corpus, cross, base, out=folder, settings=settings, cache_dir=options.cache)
+    data = load_dataset(options.data / name, "dev")
+    sample = data.sample(SAMPLE, seed=SEED)
+    with report.load() as trained:
+        pair = measure_pair(base, cross, sample, student=trained, stage1_weight=weight, cache_dir=options.cache)
+        found = [
+            evaluate(model, data, measures=["nDCG@10", "R@100"], cache_dir=options.cache).final
+            for model in (base, trained)
+        ]
+    manifest = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    test = paired_test(found[0].values["nDCG@10"], found[1].values["nDCG@10"])
+    return {
+        "queries": len(data.qrels),
+        "base": found[0].means,
+        "student": found[1].means,
+        "difference": test.difference,
+        "interval_95": list(test.interval),
+        "of_sample": {"queries": len(sample.qrels), **{run: pair[run]["nDCG@10"] for run in RUNS}},
+        "seconds": {stage: done["seconds"] for stage, done in manifest["stages"].items()},
+        "rounds": report.rounds,
+    }
+
+
+def main() -> None:
+    """Reads the command line, trains and measures, writes the JSON after every run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=data_folder())
+    parser.add_argument("--corpora", nargs="+", default=["tldr"], help="folders of the data that have a dev split")
+    parser.add_argument("--ways", nargs="+", default=["all"], help=f"all, or some of {', '.join(WAYS)}, each by itself")
+    parser.add_argument("--made", type=int, default=4000, help="queries")
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--stage1-weight", type=float, help="of the base in the teacher; default: the teacher's own")
+    parser.add_argument("--base-share", type=float, default=0.0, help="of the base's weights in the student")
+    parser.add_argument("--precision", default="auto", help="of the teacher")
+    parser.add_argument("--run", type=Path, required=True, help="folder of the models")
+    parser.add_argument("--cache", type=Path, default=Path(".bicross/cache"))
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    with BiEncoder.load("minilm") as base, VectorCache(options.cache) as cache:
+        folder = teacher(options.data, options.run, base, cache)
+        with CrossEncoder.load(folder, precision=options.precision) as cross:
+            report: dict[str, Any] = {"machine": machine("torch", "transformers"), "date": date.today().isoformat()}
+            report |= {
+                "teacher": cross.checkpoint.extras,
+                "made": options.made,
+                "precision": cross.precision,
+                "runs": {},
+            }
+            for name in options.corpora:
+                for way in options.ways:
+                    ways = WAYS if way == "all" else (way,)
+                    report["runs"][f"{name}, {way}"] = found = run_of(name, ways, cross, base, options)
+                    write_report(report, options.out)
+                    print(name, way, json.dumps({k: v for k, v in found.items() if k not in ("seconds", "rounds")}))
+
+
+if __name__ == "__main__":
+    main()
