@@ -61,42 +61,6 @@ def _run(one: str, start: int, other: str, place: int) -> int:
     return left + right
 
 
-def neighbourhoods(
-    labels: Labels, encoder: Encoder, count: int, *, queries_each: int, size: int = 24, seed: int
-) -> Labels:
-    """Documents that answer a query, each with its nearest neighbours among them, and the queries that they answer.
-
-    The candidates of these queries are the same few documents, so that a step whose queries are of one neighbourhood
-    encodes a document for many of them. Documents that answer no query of the split aren't in it.
-
-    Args:
-        labels: What is drawn from.
-        encoder: Whose similarity makes neighbours.
-        count: Documents, in the end.
-        queries_each: Queries of one document, at most.
-        size: Documents of a neighbourhood.
-        seed: Of the draw.
-    """
-    rng = np.random.default_rng(seed)
-    ids = sorted({document_id for query in labels.queries.values() for document_id in query.positives})
-    vectors = encoder.encode_document([labels.documents[document_id] for document_id in ids])
-    free = np.ones(len(ids), dtype=bool)
-    for centre in rng.permutation(len(ids)).tolist():
-        if free[centre] and len(ids) - free.sum() < count:
-            near = np.argsort(-np.where(free, vectors @ vectors[centre], -np.inf), kind="stable")
-            free[near[: min(size, free.sum())]] = False
-    documents = {ids[place]: labels.documents[ids[place]] for place in np.flatnonzero(~free).tolist()}
-    answered = dict.fromkeys(documents, 0)
-    chosen = []
-    for query_id in (list(labels.queries)[place] for place in rng.permutation(len(labels.queries)).tolist()):
-        positives = labels.queries[query_id].positives
-        if all(answered.get(one, queries_each) < queries_each for one in positives):
-            answered.update((one, answered[one] + 1) for one in positives)
-            chosen.append(query_id)
-    queries = {query_id: replace(labels.queries[query_id], negatives=()) for query_id in chosen}
-    return replace(labels, documents=documents, queries=queries)
-
-
 def documentation(encoder: BiEncoder, *, seed: int) -> list[Passage]:
     """A sample of docstrings of the standard library and installed packages, and of the packages' descriptions."""
     sources = list(read(MODULES, python=True))

@@ -19,12 +19,13 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 from cached_encoder import CachedEncoder
-from starter_material import as_labels, neighbourhoods, titled
+from starter_material import as_labels, titled
 from train_fast import AMOUNTS, HELD_OUT, NEGATIVES, SEED, WINDOW, recipe_parser
 from train_starter import kept_documentation, labelled_sets, train_split
 
@@ -44,29 +45,27 @@ from bicross.distillation.groups import draw_groups
 from bicross.distillation.held_out import split_held_out
 from bicross.distillation.labels import Labels
 from bicross.readers.segments import sentences as split_sentences
-from bicross.types import Encoder, Passage
+from bicross.types import Encoder, Floats, Passage
 
-TOPICS = {"squad": (3000, 3), "medquad": (4500, 3), "tldr": (4000, 3)}
+TOPICS = {"squad": (2500, 3), "medquad": (3500, 3), "tldr": (3000, 3)}
 """With `--topics`: documents of each set, and queries that one of them answers, at most."""
+NEIGHBOURS, NEAR_RANKS = 24, 12
 STAGE1_WEIGHT = 0.3
 """The bi-encoder's share in the teacher; 0.2 to 0.4 is best on the dev queries in `results/rerank_quality.json`."""
 
 
-def drawn_lists(
-    sets: list[Labels], encoder: Encoder, folder: Path, share: float, negatives: int
-) -> list[CandidateLists]:
-    """By set: a relevant document, and others of the first 60 ranks.
+def drawn_lists(sets: list[Labels], encoder: Encoder, folder: Path, share: float) -> dict[str, CandidateLists]:
+    """The lists of `train_fast.py`, by set: a relevant document, and others of the first 60 ranks.
 
     Args:
         sets: What is trained on.
         encoder: Finds the candidates.
         folder: Where they are kept.
         share: Of the lists; the same in every set.
-        negatives: The others; with `NEGATIVES` the lists are those of `train_fast.py`.
     """
     parts = [split_held_out(labels, HELD_OUT, seed=SEED)[0] for labels in sets]
     mined = [search_candidates(labels, encoder, top_k=max(WINDOW), folder=folder) for labels in sets]
-    groups = draw_groups(list(zip(parts, mined, strict=True)), 0, negatives, WINDOW, SEED)
+    groups = draw_groups(list(zip(parts, mined, strict=True)), 0, NEGATIVES, WINDOW, SEED)
     home = {query.text: part.name for part in parts for query in part.queries.values()}
     lists: dict[str, dict[str, ScoredList]] = {part.name: {} for part in parts}
     for group in groups:
@@ -74,20 +73,73 @@ def drawn_lists(
         scores, ranks = np.full(count, np.nan, np.float32), np.zeros(count, np.int32)
         labels, kinds = np.array(group.labels, np.float32), ("positive", *["dense"] * (count - 1))
         of_set[group.query] = ScoredList(group.query, group.query, group.texts, scores, labels, kinds, ranks)
-    chosen = [list(of_set.values())[: int(share * len(of_set))] for of_set in lists.values()]
-    return [CandidateLists(some, {text: text for one in some for text in one.document_ids}) for some in chosen]
+    chosen = {name: list(of_set.values())[: int(share * len(of_set))] for name, of_set in lists.items()}
+    return {
+        name: CandidateLists(some, {text: text for one in some for text in one.document_ids})
+        for name, some in chosen.items()
+    }
 
 
-def topic_sets(data: Path, docs: list[Passage], encoder: Encoder) -> list[Labels]:
-    """Whole neighbourhoods of documents with their queries, and what `labelled_sets` has besides questions."""
-    sets = []
+def neighbourhoods(vectors: Floats, count: int, rng: np.random.Generator) -> list[list[int]]:
+    """Rows in groups of `NEIGHBOURS`: drawn ones with those that are nearest to them and left. At least ``count``."""
+    free = np.ones(len(vectors), dtype=bool)
+    found: list[list[int]] = []
+    for centre in rng.permutation(len(vectors)).tolist():
+        if free[centre] and len(found) * NEIGHBOURS < count:
+            near = np.argsort(-np.where(free, vectors @ vectors[centre], -np.inf), kind="stable")
+            found.append(near[: min(NEIGHBOURS, free.sum())].tolist())
+            free[found[-1]] = False
+    return found
+
+
+def topic_lists(labels: Labels, encoder: Encoder, count: int, each: int, negatives: int) -> CandidateLists:
+    """Lists whose candidates are of the relevant document's neighbourhood, so that a topic's lists share documents.
+
+    Args:
+        labels: What is drawn from: queries that ask what no other one asks and have one answer, and these answers. No
+            other document is anywhere in the lists.
+        encoder: Whose similarity makes neighbours, and chooses among them.
+        count: Documents.
+        each: Queries of one document, at most.
+        negatives: Drawn from the first `NEAR_RANKS` of the neighbourhood.
+    """
+    rng = np.random.default_rng(SEED)
+    asked: dict[str, list[str]] = {}
+    queries = list(labels.queries.values())
+    times = Counter(query.text for query in queries)
+    for query in (queries[place] for place in rng.permutation(len(queries)).tolist()):
+        alone = len(query.positives) == 1 and times[query.text] == 1
+        if alone and len(asked.setdefault(query.positives[0], [])) < each:
+            asked[query.positives[0]].append(query.text)
+    ids = sorted(asked)
+    vectors = encoder.encode_document([labels.documents[document_id] for document_id in ids])
+    lists = []
+    for places in neighbourhoods(vectors, count, rng):
+        pairs = [(own, text) for own in places for text in asked[ids[own]]]
+        ranked = np.argsort(-encoder.encode_query([text for _, text in pairs]) @ vectors[places].T, kind="stable")
+        for (own, text), row in zip(pairs, ranked.tolist(), strict=True):
+            near = [places[i] for i in row if labels.documents[ids[places[i]]] != labels.documents[ids[own]]]
+            drawn = rng.permutation(near[:NEAR_RANKS])[:negatives].tolist()
+            known = np.array([1.0, *[np.nan] * len(drawn)], np.float32)
+            kinds, ranks = ("positive", *["dense"] * len(drawn)), np.zeros(len(known), np.int32)
+            documents = tuple(ids[place] for place in (own, *drawn))
+            lists.append(ScoredList(text, text, documents, np.full_like(known, np.nan), known, kinds, ranks))
+    return CandidateLists(lists, {document_id: labels.documents[document_id] for document_id in ids})
+
+
+def all_topic_lists(
+    data: Path, docs: list[Passage], encoder: Encoder, folder: Path, negatives: int
+) -> dict[str, CandidateLists]:
+    """By set: lists of whole neighbourhoods, and what `labelled_sets` has besides questions."""
+    lists, others = {}, []
     for name, (count, each) in TOPICS.items():
         everything = train_split(data, name)
-        sets.append(neighbourhoods(everything, encoder, count, queries_each=each, seed=SEED))
+        lists[name] = topic_lists(everything, encoder, count, each, negatives)
         if name in AMOUNTS.halves:
-            sets.append(extract_halves(everything, AMOUNTS.halves[name], seed=SEED))
+            others.append(extract_halves(everything, AMOUNTS.halves[name], seed=SEED))
     count = AMOUNTS.documentation
-    return [*sets, titled(docs, count, seed=SEED), extract_halves(as_labels(docs), count, seed=SEED)]
+    others += [titled(docs, count, seed=SEED), extract_halves(as_labels(docs), count, seed=SEED)]
+    return {**lists, **drawn_lists(others, encoder, folder, 1.0)}
 
 
 def sentences(lists: list[CandidateLists], count: int) -> CandidateLists:
@@ -106,7 +158,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--topics", action="store_true", help="lists of whole neighbourhoods of documents")
     parser.add_argument("--topic-lists", type=int, help="lists of one topic that stand together in a step")
     parser.add_argument("--batch-size", type=int)
-    parser.add_argument("--negatives", type=int, default=NEGATIVES, help="candidates of a list besides its positive")
+    parser.add_argument(
+        "--negatives", type=int, default=NEGATIVES, help="candidates besides the positive, with --topics"
+    )
     parser.add_argument("--halves-weight", type=float, default=STAGE1_WEIGHT, help="of the base, on halves")
     parser.add_argument("--held-out", type=int, default=HELD_OUT, help="lists of each set to choose the epoch by")
     parser.add_argument("--share", type=float, default=1.0, help="of the lists")
@@ -153,20 +207,19 @@ def main() -> None:
     with VectorCache(options.cache) as cache:
         searcher = CachedEncoder(encoder, cache)
         if options.topics:
-            sets = topic_sets(options.data, docs, searcher)
+            lists = all_topic_lists(options.data, docs, searcher, run_folder, options.negatives)
         else:
             sets = labelled_sets(options.data, docs, AMOUNTS, seed=SEED)
-        lists = drawn_lists(sets, searcher, run_folder, options.share, options.negatives)
+            lists = drawn_lists(sets, searcher, run_folder, options.share)
         scored = []
-        for labels, one in zip(sets, lists, strict=True):
-            of_base = options.halves_weight if labels.name.endswith("-halves") else STAGE1_WEIGHT
-            logging.info("scoring %s: %d lists", labels.name, len(one))
+        for name, one in lists.items():
+            of_base = options.halves_weight if name.endswith("-halves") else STAGE1_WEIGHT
+            logging.info("scoring %s: %d lists", name, len(one))
             weights = [1 - of_base, of_base]
             scored.append(score_candidates(one, [teacher, encoder], weights=weights, cache_dir=options.cache))
-        for labels, one in zip(sets, scored, strict=True):
-            one.write(run_folder / f"{labels.name}.parquet")
+            scored[-1].write(run_folder / f"{name}.parquet")
         if options.sentences:
-            scored.append(sentences(lists, options.sentences))
+            scored.append(sentences(list(lists.values()), options.sentences))
         report = train_bi_encoder(
             scored, encoder, out=options.out, settings=student_settings(options), cache=cache, run_folder=run_folder
         )

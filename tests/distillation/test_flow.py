@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -18,20 +19,25 @@ from typer.testing import CliRunner
 
 from bicross.bi_encoder import BiEncoder
 from bicross.cli import app
-from bicross.distillation import stages
+from bicross.distillation import flow_checks, stages
 from bicross.distillation.corpus import as_dataset
 from bicross.distillation.cost import estimate_cost
 from bicross.distillation.fitting import TrainingSettings
-from bicross.distillation.flow import check_gain, distill
+from bicross.distillation.flow import distill
+from bicross.distillation.flow_checks import check_gain
 from bicross.distillation.flow_queries import divided, kept_made_queries
 from bicross.distillation.flow_settings import DistillSettings
 from bicross.distillation.labels import LabelledQuery, Labels
-from bicross.distillation.mining import MiningSettings, Window
+from bicross.distillation.lists import CandidateLists
+from bicross.distillation.mining import MiningSettings, Window, mine_candidates
+from bicross.distillation.query_generators import Seq2SeqGenerator
 from bicross.distillation.run_folder import RunFolder
+from bicross.distillation.sampling import sample_lists
 from bicross.distillation.stages import Flow
 from bicross.distillation.student_settings import StudentSettings
-from bicross.errors import ConfigurationError, InputError
+from bicross.errors import ConfigurationError, InputError, MissingExtraError
 from bicross.evaluation.datasets import Dataset
+from bicross.evaluation.runs import write_run
 from judge import Judge
 from tiny_data import write_beir
 from tiny_models import WORDS, write_bi_encoder, write_cross_encoder
@@ -142,6 +148,19 @@ def test_the_first_ranks_of_made_queries_are_all_mined() -> None:
     assert DistillSettings(seed=3).mining_for(made=False).seed == 3
 
 
+def test_as_many_candidates_are_mined_as_are_trained_on(student) -> None:
+    def lengths(settings: DistillSettings) -> set[int]:
+        mined = mine_candidates(toy(), student, settings=settings.mining_for(made=False))
+        ranked = mined.with_scores(np.arange(mined.pairs))
+        return {len(one) for one in sample_lists(ranked, settings.candidates, false_negatives=None)}
+
+    assert lengths(replace(SETTINGS, candidates=11)) == {11}  # the positive and the ten that are drawn
+    assert lengths(replace(SETTINGS, candidates=40)) == {40}
+    wide = DistillSettings(candidates=40)
+    assert wide.mining_for(made=False) == wide.mining.widened(40)
+    assert wide.mining_for(made=True).dense == (Window(1, 29, 29), Window(30, 100, 12))
+
+
 def test_a_teacher_that_knows_no_more_is_refused(student, tmp_path: Path) -> None:
     class Same(Judge):
         """Scores as the student does, for all it matters."""
@@ -171,6 +190,141 @@ def test_a_teacher_that_scores_all_alike_is_refused(student, tmp_path: Path) -> 
     teacher = Judge(lambda _query, _text: 1.0)
     with pytest.raises(InputError, match="nothing to distil"):
         distill(toy(), teacher, student, out=tmp_path, settings=SETTINGS, weak_teacher=True)
+
+
+ALONE = replace(SETTINGS, student=replace(SETTINGS.student, losses={"contrastive": 1.0, "anchor": 0.1}))
+
+
+def test_without_a_loss_of_its_scores_a_teacher_is_not_asked(student, tmp_path: Path) -> None:
+    teacher = Judge(lambda _query, _text: 1.0)
+    report = distill(toy(), teacher, student, out=tmp_path / "run", settings=ALONE)
+    assert teacher.asked == 0
+    assert report.done == ["measure before", "mine 1", "sample 1", "train 1", "measure after", "model card"]
+    assert report.gap == {"before": None, "after": None}
+    assert report.before is not None
+    assert report.after is not None
+    assert set(report.before) == {"data", "queries", "measure", "base", "tests"}
+    assert report.after["base"] == report.before["base"] != report.after["student"]
+    assert report.rounds[0]["after"]["agreement"] is None
+    lists = CandidateLists.read(tmp_path / "run" / "round-1" / "lists.parquet")
+    assert len(lists) == 60
+    assert np.isnan(lists.scores).all()
+    assert all(one.kinds[0] == "positive" and len(one) == 8 for one in lists)
+    card = (report.model / "README.md").read_text()
+    assert "on judged queries of *toy*" in card
+    assert "teacher" not in card
+    assert f"{report.after['student']['nDCG@10']:.4f}" in card
+    assert distill(toy(), None, student, out=tmp_path / "run", settings=ALONE).done == []
+
+
+def test_a_miners_first_finds_are_the_hardest_where_nothing_is_scored(student, tmp_path: Path) -> None:
+    settings = replace(ALONE, candidates=4, strategy="hard", student=replace(ALONE.student, epochs=1))
+    distill(toy(), None, student, out=tmp_path, settings=settings)
+    mined = CandidateLists.read(tmp_path / "round-1" / "mined.parquet")
+    lists = CandidateLists.read(tmp_path / "round-1" / "lists.parquet")
+    for all_, chosen in zip(mined, lists, strict=True):
+        ranks = sorted(rank for rank, kind in zip(all_.ranks, all_.kinds, strict=True) if kind == "dense")
+        assert chosen.ranks.tolist()[1:] == ranks[:3]
+
+
+def test_a_student_without_a_teacher_needs_judgments(student, tmp_path: Path) -> None:
+    labels = toy()
+    unjudged = replace(labels, queries={q: replace(v, positives=()) for q, v in labels.queries.items()})
+    with pytest.raises(InputError, match=r"learns from judgments; none of the 70 queries of 'toy'.*--qrels.*kl=1"):
+        distill(unjudged, None, student, out=tmp_path, settings=ALONE)
+    with pytest.raises(ConfigurationError, match=r"A teacher is needed.*got None.*contrastive"):
+        distill(labels, None, student, out=tmp_path, settings=SETTINGS)
+
+
+def test_made_queries_need_a_teacher_whatever_the_losses(student, tmp_path: Path, caplog) -> None:
+    corpus = Labels("toy", {d: f"{text}. {text} sun." for d, text in toy().documents.items()}, {})
+    settings = replace(ALONE, gap_queries=0, ways=("sentence",))
+    with pytest.raises(ConfigurationError, match="where queries are made"):
+        distill(corpus, None, student, out=tmp_path, settings=settings)
+    with caplog.at_level(logging.WARNING):
+        report = distill(corpus, Judge(shared_words), student, out=tmp_path, settings=settings)
+    assert "score 1" in report.done
+    assert "made queries have no judgments to measure on, so neither the teacher's gain" in caplog.text
+
+
+def test_scores_that_are_there_already_are_the_lists(student, tmp_path: Path) -> None:
+    labels, teacher = toy(), Judge(shared_words)
+    run = {
+        query_id: {d: shared_words(query.text, labels.documents[d]) + 0.01 * i for i, d in enumerate(pool)}
+        for query_id, query in labels.queries.items()
+        if (pool := [*query.positives, *(f"d{i}" for i in range(70, 90))])
+    }
+    path = write_run(
+        tmp_path / "teacher.run", {q: dict(sorted(v.items(), key=lambda x: -x[1])) for q, v in run.items()}
+    )
+    settings = replace(SETTINGS, gap_queries=0, false_negatives=None)
+    report = distill(labels, teacher, student, out=tmp_path / "a", scores=path, settings=settings)
+    assert report.done == ["measure before", "sample 1", "train 1", "measure after", "model card"]
+    assert teacher.asked <= 2 * 10 * 20
+    lists = CandidateLists.read(tmp_path / "a" / "round-1" / "lists.parquet")
+    assert len(lists) == 60
+    assert all(
+        score == np.float32(run[one.query_id][d])
+        for one in lists
+        for d, score in zip(one.document_ids, one.scores, strict=True)
+    )
+    alone = distill(labels, None, student, out=tmp_path / "b", scores=run, settings=settings)
+    assert alone.rounds == report.rounds
+    assert "trained on scores of candidates (a table)" in (alone.model / "README.md").read_text()
+    with pytest.raises(ConfigurationError, match="one round"):
+        distill(labels, None, student, out=tmp_path / "c", scores=run, settings=settings, rounds=2)
+    with pytest.raises(ConfigurationError, match="'toy' has none"):
+        distill(replace(labels, queries={}), None, student, out=tmp_path / "c", scores=run, settings=settings)
+    same = {q: dict.fromkeys(found, 1.0) for q, found in run.items()}
+    with pytest.raises(InputError, match="nothing to distil"):
+        distill(labels, None, student, out=tmp_path / "c", scores=same, settings=settings)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"losses": {"kl": 1.0, "vectors": 1.0}}, "distill has none.*train_bi_encoder"),
+        ({"matryoshka": (16, 64)}, "lengths from 1 to the student's 32; got 64"),
+        ({"layers": 3}, "layers must be from 1 to the model's 2; got 3"),
+        ({"freeze_layers": 3}, "freeze_layers must be from 0 to 2 here; got 3"),
+        ({"layers": 1, "freeze_layers": 2}, "freeze_layers must be from 0 to 1 here; got 2"),
+        ({"lora": 2, "freeze_layers": 2}, "freeze_layers must be from 0 to 1 here; got 2"),
+        ({"towers": "query", "static": True, "freeze_layers": 1}, "table of token vectors has no layers"),
+    ],
+)
+def test_what_training_would_refuse_is_refused_before_any_work(student, tmp_path, changed, message) -> None:
+    teacher = Judge(shared_words)
+    settings = replace(SETTINGS, student=replace(SETTINGS.student, **changed))
+    with pytest.raises(ConfigurationError, match=message):
+        distill(toy(), teacher, student, out=tmp_path / "run", settings=settings)
+    assert teacher.asked == 0
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_similarity_and_a_missing_package_are_said_before_any_work(student, tmp_path, monkeypatch) -> None:
+    folder = write_bi_encoder(tmp_path / "far", similarity="euclidean")
+    with (
+        BiEncoder.load(folder, backend="torch", device="cpu") as far,
+        pytest.raises(ConfigurationError, match="compares by cosine or dot product; this one by 'euclidean'"),
+    ):
+        distill(toy(), Judge(shared_words), far, out=tmp_path / "run", settings=SETTINGS)
+    monkeypatch.setattr(flow_checks, "find_spec", lambda name: None if name == "peft" else name)
+    adapted = replace(SETTINGS, student=replace(SETTINGS.student, lora=2))
+    with pytest.raises(MissingExtraError, match=r"lora needs peft.*bicross\[distill\]"):
+        distill(toy(), Judge(shared_words), student, out=tmp_path / "run", settings=adapted)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_generator_is_known_by_its_weights(base: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    before = Seq2SeqGenerator(base).fingerprint
+    copy = shutil.copytree(base, tmp_path / "copy")
+    assert Seq2SeqGenerator(copy).fingerprint == before != Seq2SeqGenerator(copy, per_text=2).fingerprint
+    weights = load_file(copy / "model.safetensors")
+    weights["embeddings.word_embeddings.weight"][3] += 1
+    save_file(weights, copy / "model.safetensors", {"format": "pt"})
+    assert Seq2SeqGenerator(copy).fingerprint != before
 
 
 def test_test_queries_are_not_trained_on(student, tmp_path: Path) -> None:
@@ -333,6 +487,9 @@ def test_the_cost_is_said_and_nothing_written(student, tmp_path: Path) -> None:
     made = estimate_cost(replace(labels, queries={}), teacher, student, settings=replace(SETTINGS, queries=20))
     assert made.queries == 20
     assert made.pairs == 20 * (1 + 4 + 29) + 180
+    assert estimate_cost(labels, teacher, student, scores={}, settings=SETTINGS).pairs == 2 * 20 * 10 + 180
+    alone = estimate_cost(labels, None, student, settings=SETTINGS)
+    assert (alone.pairs, alone.teacher_minutes) == (0, 0.0)
     assert not list(tmp_path.iterdir())
 
 
@@ -341,6 +498,10 @@ def test_senseless_settings_are_refused() -> None:
         DistillSettings(strategy="soft")
     with pytest.raises(ConfigurationError, match="depth"):
         DistillSettings(depth=0)
+    with pytest.raises(ConfigurationError, match="two candidates or more; got candidates=1"):
+        DistillSettings(candidates=1)
+    with pytest.raises(ConfigurationError, match="false_negatives is a share"):
+        DistillSettings(false_negatives=1.5)
 
 
 RUN = """
@@ -419,3 +580,7 @@ def test_the_command_runs(base: Path, tmp_path: Path) -> None:
     assert (tmp_path / "r" / "student" / "README.md").exists()
     again = CliRunner().invoke(app, [*arguments, *options, *loss, "--json"])
     assert json.loads(again.stdout)["done"] == []
+    alone = CliRunner().invoke(app, [*arguments, *options[:-1], str(tmp_path / "alone"), "--loss", "contrastive=1"])
+    assert alone.exit_code == 0, alone.output
+    assert "before" in alone.stdout
+    assert "teacher" not in alone.stdout

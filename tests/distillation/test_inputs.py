@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +132,14 @@ def test_scores_that_somebody_has_become_lists(tmp_path: Path, columns: tuple[st
         assert "left out 2 scores of unknown ids and 1 queries" in caplog.text
 
 
+@pytest.mark.parametrize("as_stored", [pa.Array.dictionary_encode, lambda ids: ids, lambda ids: ids.cast(pa.uint32())])
+def test_ids_that_are_whole_numbers_become_strings(tmp_path: Path, as_stored: Callable[[pa.Array], pa.Array]) -> None:
+    query_ids, document_ids = as_stored(pa.array([7, 7, 8])), as_stored(pa.array([100, 20, 100]))
+    table = pa.table({"qid": query_ids, "pid": document_ids, "score": [1.5, -2.0, 0.5]})
+    pq.write_table(table, tmp_path / "s.parquet")
+    assert read_scores(tmp_path / "s.parquet") == {"7": {"100": 1.5, "20": -2.0}, "8": {"100": 0.5}}
+
+
 def test_scores_of_other_ids_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="must share ids"):
         lists_from_scores({"q9": {"a": 1.0}}, LABELS)
@@ -172,13 +181,51 @@ def test_every_layout_is_written(lists: CandidateLists) -> None:
         list(export_rows(lists.with_scores(np.full(7, NAN, dtype=np.float32)), "scored-list"))
 
 
+READ_BACK = {
+    "pair": ([("A", 1, None)], [("B", 1, None)]),
+    "triplet": (
+        [("A", 1, None), ("B", 0, None), ("C", 0, None)],
+        [("B", 1, None), ("C", 0, None), ("A", 0, None), ("D", 0, None)],
+    ),
+    "n-tuple": ([("A", 1, None), ("B", 0, None), ("C", 0, None)], [("B", 1, None), ("C", 0, None), ("A", 0, None)]),
+    "n-tuple-scores": ([("A", 1, 3), ("B", 0, 2), ("C", 0, -1)], [("B", 1, 4), ("C", 0, 1), ("A", 0, 2)]),
+    "labeled-pair": ([("A", 1, None), ("C", 0, None)], None),
+    "scored-pair": (
+        [("A", None, 3), ("B", None, 2), ("C", None, -1)],
+        [("C", None, 1), ("B", None, 4), ("A", None, 2), ("D", None, 0)],
+    ),
+    "labeled-list": (
+        [("A", 1, None), ("B", 0, None), ("C", 0, None)],
+        [("C", 0, None), ("B", 0, None), ("A", 0, None), ("D", 0, None)],
+    ),
+    "scored-list": (
+        [("A", None, 3), ("B", None, 2), ("C", None, -1)],
+        [("C", None, 1), ("B", None, 4), ("A", None, 2), ("D", None, 0)],
+    ),
+}
+"""What a layout keeps of the lists."""
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_what_is_written_is_read(lists: CandidateLists, layout: str, tmp_path: Path) -> None:
-    dataset = export_dataset(lists, layout)
-    path = export_file(lists, tmp_path / "rows.jsonl", layout)
-    assert said(read_lists(dataset)) == said(read_lists(path)) == said(read_lists(list(export_rows(lists, layout))))
-    if layout == "scored-list":
-        assert said(read_lists(path))["q2"] == [("C", None, 1), ("B", None, 4), ("A", None, 2), ("D", None, 0)]
+    expected = {query: one for query, one in zip(("q1", "q2"), READ_BACK[layout], strict=True) if one}
+    files = [export_file(lists, tmp_path / f"rows.{suffix}", layout) for suffix in ("jsonl", "parquet")]
+    for source in (list(export_rows(lists, layout)), export_dataset(lists, layout), *files):
+        assert said(read_lists(source)) == expected
+    assert sorted(tmp_path.iterdir()) == files
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.json", "rows"])
+def test_rows_are_written_to_what_their_suffix_says(lists: CandidateLists, name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=rf"\.jsonl and \.parquet files; got '.*{name}'"):
+        export_file(lists, tmp_path / name, "pair")
+    with pytest.raises(ConfigurationError, match="layout must be"):
+        export_file(lists, tmp_path / "rows.jsonl", "quadruple")
+    assert list(tmp_path.iterdir()) == []
+    assert pq.read_table(export_file(lists, tmp_path / "rows.parquet", "pair")).to_pylist() == [
+        {"query": "q1", "positive": "A"},
+        {"query": "q2", "positive": "B"},
+    ]
 
 
 def test_the_scores_as_a_run(lists: CandidateLists, tmp_path: Path) -> None:

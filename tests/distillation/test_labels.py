@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,19 @@ def test_pairs_with_labels(tmp_path: Path) -> None:
     assert [texts[d] for d in labels.queries["a"].negatives] == ["no"]
     assert [texts[d] for d in labels.queries["b"].positives] == ["no"]
     assert len(texts) == 2
+
+
+def test_a_score_is_no_judgment(tmp_path: Path, caplog) -> None:
+    scored = [{"query": "a", "text": "best", "score": 3.5}, {"query": "b", "docs": ["x", "y"], "scores": [2, -1]}]
+    with pytest.raises(InputError, match=r"'scores without a label': 3.*column 'label'.*read_lists"):
+        read_labels(scored)
+    both = {"query": "a", "docs": ["yes", "no"], "labels": [1, 0], "scores": [-4.0, 2.0]}
+    with caplog.at_level(logging.WARNING):
+        labels = read_labels([*scored, both])
+    query = labels.queries["a"]
+    assert [labels.documents[d] for d in (*query.positives, *query.negatives)] == ["yes", "no"]
+    assert set(labels.documents.values()) == {"best", "x", "y", "yes", "no"}  # candidates still
+    assert "left out 3 scores without a label, 1 queries without a relevant document" in caplog.text
 
 
 def test_triplets_from_csv(tmp_path: Path) -> None:

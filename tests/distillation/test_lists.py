@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bicross.distillation.lists import CandidateLists, ScoredList
+from bicross.distillation.lists import CandidateLists, ScoredList, documents_path
 from bicross.errors import InputError, ReadError
 
 DOCUMENTS = {"a": "Title text a", "b": "text b", "c": "text c", "unused": "never named"}
@@ -66,6 +66,19 @@ def test_the_file_can_be_inspected_by_others(tmp_path: Path) -> None:
     assert b'"format": 1' in pq.read_schema(path).metadata[b"bicross"]
 
 
+def test_ids_that_are_whole_numbers_become_strings(tmp_path: Path) -> None:
+    path = CandidateLists([scored("7", ("1", "2"))], {"1": "one", "2": "two"}).write(tmp_path / "lists.parquet")
+    for file, columns in ((path, ("query_id", "document_id")), (documents_path(path), ("document_id",))):
+        table = pq.read_table(file)
+        for name in columns:
+            numbers = table[name].cast(pa.int64())
+            table = table.set_column(table.schema.get_field_index(name), name, numbers)
+        pq.write_table(table, file)
+    read = CandidateLists.read(path)
+    assert same(read[0], scored("7", ("1", "2")))
+    assert read.documents == {"1": "one", "2": "two"}
+
+
 def test_scores_are_exchanged_and_noted() -> None:
     lists = CandidateLists([scored()], DOCUMENTS, {"seed": 3})
     other = lists.with_scores(np.array([1, 2], dtype=np.float32), teacher="9be2")
@@ -102,8 +115,14 @@ def test_broken_files_are_refused(tmp_path: Path) -> None:
     pq.write_table(table.drop_columns(["score"]), other)
     with pytest.raises(ReadError, match="needs the column 'score'"):
         CandidateLists.read(other)
-    pq.write_table(table.set_column(0, "query_id", pa.array([1, 2])), other)
-    with pytest.raises(ReadError, match="'query_id' must hold strings"):
+    pq.write_table(table.set_column(0, "query_id", pa.array([1.5, 2.0])), other)
+    with pytest.raises(ReadError, match="'query_id' must hold strings or whole numbers; it holds double"):
+        CandidateLists.read(other)
+    pq.write_table(table.set_column(0, "query_id", pa.array([1, None])), other)
+    with pytest.raises(ReadError, match="'query_id' must have a value in every row"):
+        CandidateLists.read(other)
+    pq.write_table(table.set_column(1, "query", pa.array([1, 2])), other)
+    with pytest.raises(ReadError, match="'query' must hold strings; it holds int64"):
         CandidateLists.read(other)
     pq.write_table(table.replace_schema_metadata({"bicross": '{"format": 2}'}), other)
     with pytest.raises(ReadError, match="isn't of format 1"):

@@ -59,6 +59,18 @@ def test_the_three_are_measured_on_the_same_queries(data: Dataset, tmp_path: Pat
     assert teacher.asked == asked
 
 
+def test_without_a_teacher_what_is_about_it_is_left_out(data: Dataset, tmp_path: Path) -> None:
+    teacher, base, student = Judge(lambda _query, text: float(len(text))), Words(WORDS[:10]), Words(WORDS[:30])
+    whole = measure_pair(base, teacher, data, student=student, cache_dir=tmp_path)
+    alone = measure_pair(base, None, data, student=student, cache_dir=tmp_path)
+    assert set(whole) - set(alone) == {"teacher", "student_two_stage", "recovered"}
+    assert set(alone["tests"]) == {"student"}
+    assert all(alone[name] == whole[name] for name in alone if name != "tests")
+    assert alone["tests"]["student"] == whole["tests"]["student"]
+    before = measure_pair(base, None, data)
+    assert (before["base"], before["tests"]) == (whole["base"], {})
+
+
 def test_a_share_by_hand() -> None:
     share = recovered_share([0.1, 0.3], [0.5, 0.5], [0.2, 0.6])
     assert share.share == pytest.approx(0.4 / 0.6)

@@ -127,6 +127,36 @@ def test_windows_may_be_given_as_tuples() -> None:
     assert MiningSettings(dense=((1, 2, 3),)).dense == (Window(1, 2, 3),)  # type: ignore[arg-type]
 
 
+def alike(count: int) -> Labels:
+    """Documents that all share a word with every query, so that both miners find as many as they are asked for."""
+    documents = {f"d{i}": f"w0 w1 w{i % 23} number{i}" for i in range(count)}
+    return Labels("alike", documents, {f"q{i}": LabelledQuery(f"w0 w{i}", (f"d{i}",)) for i in (2, 5)})
+
+
+def test_wider_windows_draw_as_many_as_are_asked_for(encoder) -> None:
+    pytest.importorskip("mmh3")
+    lists = mine_candidates(alike(400), encoder, settings=MiningSettings().widened(200))
+    for one in lists:
+        counts = {kind: one.kinds.count(kind) for kind in ("positive", "dense", "bm25", "easy")}
+        assert counts["positive"] == 1
+        assert 119 <= counts["dense"] <= 120  # the positive may hold one of the ranks that are all taken
+        assert (counts["bm25"], counts["easy"]) == (40, 40)
+        assert len(one) >= 200
+
+
+def test_windows_are_widened_where_they_hold_fewer() -> None:
+    default = MiningSettings()
+    assert default.widened(1) == default.widened(16) == default.widened(20) == default
+    assert default.widened(30) == MiningSettings(((1, 10, 9), (11, 100, 9)), ((1, 24, 6),), easy=6)  # type: ignore[arg-type]
+    assert default.widened(200) == MiningSettings(((1, 60, 60), (11, 130, 60)), ((1, 160, 40),), easy=40)  # type: ignore[arg-type]
+    settings = MiningSettings(dense=((1, 300, 3),), bm25=(), easy=0, judged=2, seed=7)  # type: ignore[arg-type]
+    assert settings.widened(100) == MiningSettings(((1, 300, 100),), (), easy=0, judged=2, seed=7)  # type: ignore[arg-type]
+    for count in (21, 33, 57, 1001):
+        wide = default.widened(count)
+        drawn = wide.easy + sum(window.draw for window in (*wide.dense, *wide.bm25))
+        assert count <= drawn <= count + 3
+
+
 def scored(scores: list[float], labels: list[float], kinds: tuple[str, ...] | None = None) -> CandidateLists:
     n = len(scores)
     ids = tuple(f"d{i}" for i in range(n))

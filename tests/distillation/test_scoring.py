@@ -71,7 +71,7 @@ def test_models_that_say_nothing_add_nothing() -> None:
 
 
 def test_a_teacher_that_scores_all_alike_is_refused(lists: CandidateLists) -> None:
-    with pytest.raises(InputError, match=r"nothing to distil.*train-reranker"):
+    with pytest.raises(InputError, match=r"nothing to distil.*train-reranker.*distill --loss contrastive=1"):
         score_candidates(lists, Judge(lambda _query, _text: 0.5))
     # Apart between queries, but not within one, is no order either.
     with pytest.raises(InputError, match="nothing to distil"):

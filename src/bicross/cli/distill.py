@@ -30,17 +30,28 @@ def distill(
         str | None, typer.Option("--test-split", help="Measure on this split. Default: on queries held out.")
     ] = None,
     teacher: Annotated[
-        str, typer.Option("--teacher", help="Cross-encoder: a model, 'starter', 'fast' or an address.")
-    ] = "starter",
+        str | None,
+        typer.Option(
+            "--teacher",
+            help="Cross-encoder: a model, 'starter', 'fast' or an address. Default: starter; with --scores none.",
+        ),
+    ] = None,
     teacher_prompt: Annotated[
         str | None,
         typer.Option("--teacher-prompt", help="The teacher's instruction for the task. Default: the checkpoint's."),
+    ] = None,
+    scores: Annotated[
+        Path | None,
+        typer.Option("--scores", help="A teacher's scores that you have, a TREC run or .parquet; they are trained on."),
     ] = None,
     student: Annotated[str, typer.Option("--student", help="Bi-encoder to start from.")] = "starter",
     towers: Annotated[
         str, typer.Option("--towers", help="both; or query: documents stay as they are, and so does an index of them.")
     ] = "both",
     layers: Annotated[int | None, typer.Option(help="Layers of the trained tower that are kept.")] = None,
+    freeze_layers: Annotated[
+        int, typer.Option("--freeze-layers", help="So many of the lowest layers stay as they are, embeddings too.")
+    ] = 0,
     static: Annotated[bool, typer.Option("--static", help="The query tower becomes a table of token vectors.")] = False,
     lora: Annotated[int | None, typer.Option(help="Rank of adapters that are trained instead of the weights.")] = None,
     base_share: Annotated[
@@ -48,18 +59,28 @@ def distill(
     ] = 0.0,
     topic_lists: Annotated[
         int | None,
-        typer.Option("--topic-lists", help="Queries that share candidates, in a run of so many in one step; 16, say."),
+        typer.Option("--topic-lists", help="Queries that share candidates, in a run of so many in one step; 32, say."),
     ] = None,
     epochs: Annotated[int, typer.Option(help="How often every query is seen, at most.")] = 3,
     batch_size: Annotated[int | None, typer.Option(help="Queries of a step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
+    max_length: Annotated[int | None, typer.Option("--max-length", help="Tokens of a text in training.")] = None,
+    matryoshka: Annotated[
+        list[int] | None,
+        typer.Option("--matryoshka", help="Train the vectors' first so many entries too, so as to shorten; repeat it."),
+    ] = None,
     loss: Annotated[
         list[str] | None,
         typer.Option(
-            "--loss", metavar="NAME=WEIGHT", help="kl, margin_mse, mse, listwise, contrastive, anchor; repeat it."
+            "--loss",
+            metavar="NAME=WEIGHT",
+            help="kl, margin_mse, mse (without one of these only made queries need a teacher), listwise, contrastive, "
+            "anchor; repeat it.",
         ),
     ] = None,
-    candidates: Annotated[int, typer.Option("--candidates", help="Candidates of a query in training.")] = 16,
+    candidates: Annotated[
+        int, typer.Option("--candidates", help="Candidates of a query in training; at least as many are mined.")
+    ] = 16,
     strategy: Annotated[str, typer.Option("--strategy", help="stratified (over all scores), or hard.")] = "stratified",
     keep_false_negatives: Annotated[
         bool, typer.Option("--keep-false-negatives", help="Keep candidates that the teacher rates like the positive.")
@@ -91,15 +112,20 @@ def distill(
 
     Killed at any moment, the same command goes on; a stage whose inputs haven't changed is skipped.
 
+    Where no loss learns from a teacher, as in the last example, none is asked: judgments teach.
+
     Example: bicross distill --corpus data/manual --teacher models/mine --out runs/manual
 
     Example: bicross distill --corpus data/manual --teacher models/mine --towers query --dry-run --out runs/manual
+
+    Example: bicross distill --corpus data/manual --loss contrastive=1 --out runs/manual
     """
     from bicross.bi_encoder import BiEncoder
     from bicross.distillation.corpus import read_corpus
     from bicross.distillation.cost import estimate_cost
     from bicross.distillation.flow import distill as run
     from bicross.distillation.flow_settings import DistillSettings
+    from bicross.distillation.inputs import read_scores
     from bicross.distillation.mining import MiningSettings
     from bicross.distillation.query_generators import Seq2SeqGenerator
     from bicross.distillation.student_settings import StudentSettings
@@ -108,24 +134,26 @@ def distill(
 
     if towers not in ("both", "query"):
         raise ConfigurationError(f"--towers must be both or query, got {towers!r}.")
-    training: dict[str, Any] = {"batch_size": batch_size, "learning_rate": learning_rate}
+    training: dict[str, Any] = {"batch_size": batch_size, "learning_rate": learning_rate, "max_length": max_length}
     chosen = StudentSettings(
         towers="query" if towers == "query" else "both",
         layers=layers,
         static=static,
+        freeze_layers=freeze_layers,
         lora=lora,
         losses=_losses(loss),
+        matryoshka=tuple(matryoshka or ()),
         base_share=base_share,
         topic_lists=topic_lists,
         epochs=epochs,
     )
-    given = {name: value for name, value in training.items() if value is not None}
+    changed = {name: value for name, value in training.items() if value is not None}
     settings = DistillSettings(
         mining=MiningSettings(bm25=()) if no_bm25 else MiningSettings(),
         candidates=candidates,
         strategy=strategy,
         false_negatives=None if keep_false_negatives else 0.95,
-        student=dataclasses.replace(chosen, training=dataclasses.replace(chosen.trainer, **given)),
+        student=dataclasses.replace(chosen, training=dataclasses.replace(chosen.trainer, **changed)),
         queries=sample,
         made=made,
         language=language,
@@ -136,12 +164,23 @@ def distill(
     )
     labels = read_corpus(corpus, queries, qrels, split=split)
     test = None if test_split is None else load_dataset(corpus, test_split)
+    name = teacher or ("starter" if scores is None else None)
+    if not settings.asks_teacher(made=not labels.queries):
+        name = None
+    if name is None and teacher_prompt is not None:
+        raise ConfigurationError(
+            f"--teacher-prompt is for a teacher that is asked, and here none is; got {teacher_prompt!r}. Leave it out, "
+            "name a teacher (--teacher), or a loss that learns from one (--loss kl=1)."
+        )
     with ExitStack() as stack:
-        scorer = loading.load_cross_encoder(teacher, precision=precision, device=device, prompt=teacher_prompt)
-        stack.enter_context(scorer)
+        scorer = None
+        if name is not None:
+            scorer = loading.load_cross_encoder(name, precision=precision, device=device, prompt=teacher_prompt)
+            stack.enter_context(scorer)
         encoder = stack.enter_context(BiEncoder.load(student, precision=precision, device=device))
         if dry_run:
-            cost = estimate_cost(labels, scorer, encoder, test=test, settings=settings, rounds=rounds)
+            given = None if scores is None else read_scores(scores)
+            cost = estimate_cost(labels, scorer, encoder, scores=given, test=test, settings=settings, rounds=rounds)
             print_json(cost) if as_json else _print_cost(cost)
             return
         report = run(
@@ -149,11 +188,12 @@ def distill(
             scorer,
             encoder,
             out=out,
+            scores=scores,
             test=test,
             settings=settings,
             rounds=rounds,
             cache_dir=cache,
-            query_generator=None if query_generator is None else Seq2SeqGenerator(query_generator),
+            query_generator=None if query_generator is None else Seq2SeqGenerator(query_generator, device=device),
             weak_teacher=weak_teacher,
         )
     if as_json:
@@ -197,9 +237,10 @@ def _print_report(report: DistillReport) -> None:
         for column in ("", *after["base"]):
             table.add_column(column, justify="left" if not column else "right")
         for name, label in (("base", "before"), ("teacher", "teacher"), ("student", "student")):
-            table.add_row(label, *(f"{value:.4f}" for value in after[name].values()))
+            if name in after:
+                table.add_row(label, *(f"{value:.4f}" for value in after[name].values()))
         out.print(table)
-        gain, share = after["tests"]["student"], after["recovered"]["share"]
+        gain, share = after["tests"]["student"], after.get("recovered", {}).get("share")
         low, high = gain["interval"]
         told = "" if share is None else f", {share:.0%} of the teacher's gain"
         out.print(f"{after['measure']} {gain['difference']:+.4f} ({low:+.4f} … {high:+.4f}){told}", markup=False)

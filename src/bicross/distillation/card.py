@@ -11,35 +11,36 @@ _RUNS = {
     "student": "student, first stage",
     "student_two_stage": "student, both stages",
 }
+_HELD_OUT = {"agreement": "agreement with the teacher's scores (Spearman)", "ndcg": "nDCG@10"}
 
 
 def model_card(facts: Mapping[str, Any]) -> str:
-    """The card as Markdown.
+    """The card as Markdown; what is about a teacher is left out where there was none.
 
     Args:
         facts: ``recipe``, ``data``, ``after``, ``gap`` and ``rounds`` as `distill` collects them.
     """
     recipe, data, settings = facts["recipe"], facts["data"], facts["recipe"]["settings"]
     told = "made from the corpus, " if data["made"] else ""
+    scored = recipe["teacher"] is not None or recipe["scores"] is not None
     lines = [
         "---",
         "library_name: sentence-transformers",
         "pipeline_tag: sentence-similarity",
-        "tags: [sentence-transformers, feature-extraction, bicross, distillation]",
+        f"tags: [sentence-transformers, feature-extraction, bicross{', distillation' if scored else ''}]",
         "---",
         "",
-        f"# {recipe['student']}, distilled on {recipe['data']}",
+        f"# {recipe['student']}, {'distilled' if scored else 'trained'} on {recipe['data']}",
         "",
-        f"A bi-encoder that was trained to order the documents of *{recipe['data']}* as the cross-encoder "
-        f"*{recipe['teacher']}* does. It loads in bicross and in sentence-transformers.",
+        f"A bi-encoder that was trained {_taught(recipe)}. It loads in bicross and in sentence-transformers.",
         "",
         "## How it was made",
         "",
         f"- {data['documents']:,} documents; {data['queries']:,} queries ({told}{data['judged']:,} of them with a "
         "judged positive).",
-        f"- Teacher: {recipe['teacher']}, trained on {_listed(recipe['teacher_trained_on'])}.",
-        f"- {recipe['rounds']} round(s) of mining, scoring and training; {settings['candidates']} candidates a query, "
-        f"{settings['strategy']}, false-negative filter {settings['false_negatives']}.",
+        *_teachers(recipe),
+        f"- {recipe['rounds']} round(s); {settings['candidates']} candidates a query, {settings['strategy']}"
+        + (f", false-negative filter {settings['false_negatives']}." if scored else "."),
         f"- Towers: {settings['student']['towers']}; losses {settings['student']['losses']}; share of the weights "
         f"before training {settings['student']['base_share']:g}; seed {settings['seed']}.",
         *_rounds(facts["rounds"]),
@@ -51,7 +52,8 @@ def model_card(facts: Mapping[str, Any]) -> str:
         "## Limits",
         "",
         "It was trained on one corpus. On others it may be worse than what it was trained from: measure before you use "
-        "it there (`bicross evaluate`). What its teacher doesn't know, it can't have learnt: see `bicross probe`.",
+        "it there (`bicross evaluate`)."
+        + (" What its teacher doesn't know, it can't have learnt: see `bicross probe`." if scored else ""),
         "",
         "## Licence",
         "",
@@ -62,17 +64,40 @@ def model_card(facts: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _taught(recipe: Mapping[str, Any]) -> str:
+    data, teacher, scores = recipe["data"], recipe["teacher"], recipe["scores"]
+    if teacher is not None:
+        return f"to order the documents of *{data}* as the cross-encoder *{teacher}* does"
+    return f"on {'judged queries' if scores is None else f'scores of candidates ({scores})'} of *{data}*"
+
+
+def _teachers(recipe: Mapping[str, Any]) -> list[str]:
+    lines = []
+    if recipe["teacher"] is not None:
+        lines.append(f"- Teacher: {recipe['teacher']}, trained on {_listed(recipe['teacher_trained_on'])}.")
+    if recipe["scores"] is not None:
+        lines.append(f"- Scores that were there already: {recipe['scores']}.")
+    return lines
+
+
 def _listed(names: Any) -> str:
     return ", ".join(map(str, names)) if isinstance(names, list) else str(names or "data that its folder doesn't name")
 
 
 def _rounds(rounds: list[dict[str, Any]]) -> list[str]:
-    return [
-        f"- Round {number}: {found['lists']:,} lists; epoch {found['epoch']} was chosen on {found['held_out']} "
-        f"held-out lists: agreement with the teacher (Spearman) {_number(found['before'].get('agreement'))} → "
-        f"{_number(found['after'].get('agreement'))}."
-        for number, found in enumerate(rounds, start=1)
-    ]
+    lines = []
+    for number, found in enumerate(rounds, start=1):
+        before, after = found["before"], found["after"]
+        told = [
+            f"{label} {_number(before.get(name))} → {_number(after[name])}"
+            for name, label in _HELD_OUT.items()
+            if after.get(name) is not None
+        ]
+        lines.append(
+            f"- Round {number}: {found['lists']:,} lists; epoch {found['epoch']} was chosen on {found['held_out']} "
+            f"held-out lists{': ' if told else ''}{', '.join(told)}."
+        )
+    return lines
 
 
 def _figures(after: Mapping[str, Any] | None) -> list[str]:
@@ -82,14 +107,9 @@ def _figures(after: Mapping[str, Any] | None) -> list[str]:
     rows = [
         f"| {label} | " + " | ".join(f"{after[run][measure]:.4f}" for measure in measures) + " |"
         for run, label in _RUNS.items()
+        if run in after
     ]
-    share, interval = after["recovered"]["share"], after["recovered"]["interval"]
     gain = after["tests"]["student"]
-    recovered = (
-        "The teacher gains nothing here."
-        if share is None
-        else f"It has {share:.0%} of the teacher's gain (95 %: {interval[0]:.0%} to {interval[1]:.0%})."
-    )
     return [
         "## Figures",
         "",
@@ -100,9 +120,18 @@ def _figures(after: Mapping[str, Any] | None) -> list[str]:
         *rows,
         "",
         f"{after['measure']} of the student against before: {gain['difference']:+.4f} "
-        f"({gain['interval'][0]:+.4f} to {gain['interval'][1]:+.4f}). {recovered}",
+        f"({gain['interval'][0]:+.4f} to {gain['interval'][1]:+.4f}).{_recovered(after.get('recovered'))}",
         "",
     ]
+
+
+def _recovered(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return ""
+    if found["share"] is None:
+        return " The teacher gains nothing here."
+    low, high = found["interval"]
+    return f" It has {found['share']:.0%} of the teacher's gain (95 %: {low:.0%} to {high:.0%})."
 
 
 def _gaps(gaps: Mapping[str, Any]) -> list[str]:

@@ -15,6 +15,7 @@ from bicross.distillation.flow_settings import DistillSettings
 from bicross.distillation.labels import Labels
 from bicross.errors import InputError, TruncationWarning
 from bicross.evaluation.datasets import Dataset
+from bicross.evaluation.runs import Run
 from bicross.evaluation.timing import SAMPLE, seconds_each
 from bicross.types import Scorer
 
@@ -50,9 +51,10 @@ class Cost:
 
 def estimate_cost(
     labels: Labels,
-    teacher: Scorer,
+    teacher: Scorer | None,
     student: BiEncoder,
     *,
+    scores: Run | None = None,
     test: Dataset | None = None,
     settings: DistillSettings | None = None,
     rounds: int = 1,
@@ -75,13 +77,15 @@ def estimate_cost(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TruncationWarning)
         pairs = list(zip(asked, some, strict=True))
-        per_pair = seconds_each(lambda n: raw_scores(teacher, pairs[:n]))
+        per_pair = 0.0 if teacher is None else seconds_each(lambda n: raw_scores(teacher, pairs[:n]))
         per_document = seconds_each(lambda n: student.encode_document(some[:n], show_progress=False))
         per_query = seconds_each(lambda n: student.encode_query(asked[:n], show_progress=False))
     queries, measured = _queries(labels, test, settings)
-    pool = _pool(settings, made=not labels.queries)
-    scored = rounds * queries * pool + 2 * measured * min(settings.depth, len(texts))
+    scored = 0 if scores is not None else rounds * queries * _pool(settings, made=not labels.queries)
+    scored += 2 * measured * min(settings.depth, len(texts))
     scored += 2 * settings.gap_queries * min(settings.gap_pool, len(texts))
+    if teacher is None:
+        scored = 0
     both = settings.student.towers == "both"
     step = per_query + (per_document * (settings.student.list_length or settings.candidates) if both else 0.0)
     encodings = 1 + rounds if both else 1

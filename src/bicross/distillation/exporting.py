@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bicross.distillation import parquet
 from bicross.distillation.lists import CandidateLists, ScoredList
 from bicross.errors import ConfigurationError, InputError, MissingExtraError
 from bicross.evaluation.runs import write_run
@@ -46,9 +47,8 @@ def export_rows(lists: CandidateLists, layout: str, *, negatives: int | None = N
     if layout.startswith("n-tuple") and negatives is None:
         counts = [len(one) - len(_positives(one)) for one in lists]
         negatives = min((count for count in counts if count > 0), default=0)
-    for one in lists:
-        texts = [lists.documents[document_id] for document_id in one.document_ids]
-        yield from _rows(one, texts, layout, negatives or 0)
+    count = negatives or 0
+    return (row for one in lists for row in _rows(one, [lists.documents[d] for d in one.document_ids], layout, count))
 
 
 def export_dataset(lists: CandidateLists, layout: str, *, negatives: int | None = None) -> Dataset:
@@ -65,11 +65,25 @@ def export_dataset(lists: CandidateLists, layout: str, *, negatives: int | None 
 
 
 def export_file(lists: CandidateLists, path: str | Path, layout: str, *, negatives: int | None = None) -> Path:
-    """`export_rows` as a .jsonl file, which appears once it is complete."""
+    """`export_rows` as a .jsonl or .parquet file, which appears once it is complete.
+
+    Raises:
+        ConfigurationError: An unknown layout, or another suffix.
+        InputError: A layout with scores, and a candidate without one.
+        StorageFullError: The disk is full.
+        MissingExtraError: A .parquet file, and pyarrow isn't installed.
+    """
     path = Path(path)
-    with whole_file(path) as part, part.open("w", encoding="utf-8") as file:
-        for row in export_rows(lists, layout, negatives=negatives):
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    rows = export_rows(lists, layout, negatives=negatives)
+    if path.suffix == ".parquet":
+        parquet.write_rows(path, rows)
+    elif path.suffix == ".jsonl":
+        with whole_file(path) as part, part.open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    else:
+        raise ConfigurationError(
+            f"Rows are written to .jsonl and .parquet files; got {str(path)!r}. Name one of these."
+        )
     return path
 
 

@@ -13,14 +13,17 @@ from bicross.arguments import check_count
 from bicross.bi_encoder import BiEncoder
 from bicross.distillation.card import model_card
 from bicross.distillation.corpus import read_corpus
+from bicross.distillation.flow_checks import check_gain, check_scores, check_training
 from bicross.distillation.flow_settings import DistillSettings
+from bicross.distillation.inputs import read_scores
 from bicross.distillation.labels import Labels
 from bicross.distillation.made_queries import QueryGenerator
 from bicross.distillation.run_folder import RunFolder
 from bicross.distillation.stages import Flow
 from bicross.encoding.saving import push
-from bicross.errors import InputError
+from bicross.errors import ConfigurationError
 from bicross.evaluation.datasets import Dataset
+from bicross.evaluation.runs import Run
 from bicross.types import Scorer
 
 logger = logging.getLogger(__name__)
@@ -34,7 +37,7 @@ class DistillReport:
         folder: The run's folder; ``run.json`` in it is the manifest.
         model: The student's folder.
         before: Base and teacher on the queries that were kept from training; see `measure_pair`. None without
-            judgments.
+            judgments. Without a teacher, all that is about it is missing, here and in ``after``.
         after: The same with the student, and the share of the teacher's gain that it recovered.
         gap: Agreement of the student's order with the teacher's, ``before`` and ``after``; see `gap_report`.
         rounds: Figures of training in every round.
@@ -62,10 +65,11 @@ class DistillReport:
 
 def distill(
     data: Labels | str | Path,
-    teacher: Scorer,
+    teacher: Scorer | None,
     student: BiEncoder,
     *,
     out: str | Path,
+    scores: Run | str | Path | None = None,
     test: Dataset | None = None,
     settings: DistillSettings | None = None,
     rounds: int = 1,
@@ -80,12 +84,19 @@ def distill(
     measurement and gap report → model card. A stage whose inputs haven't changed is skipped; killed at any moment, the
     same call goes on.
 
+    Where no loss learns from a teacher (``StudentSettings(losses={"contrastive": 1.0})``) and the queries aren't made,
+    none is asked: the student learns from the judged queries, with mined candidates as negatives.
+
     Args:
         data: Documents, queries and judgments; or a path as `read_corpus` takes it.
         teacher: Scores (query, document) pairs. With a ``stage1_weight``, its own or that of the settings, the teacher
-            is the weighted sum with the student's similarity before training.
+            is the weighted sum with the student's similarity before training. None: there is none; ``scores`` or the
+            judgments teach.
         student: What the student starts from.
         out: The run's folder.
+        scores: A teacher's scores that somebody already has, by query id and document id, or their file as
+            `read_scores` takes it. They are the lists of those queries that aren't measured on: nothing is mined or
+            scored, and ``teacher`` is only measured.
         test: Queries to measure on, over the same documents; they must not be among those of ``data``. None: a part of
             the judged queries is kept from training.
         settings: See there.
@@ -99,26 +110,49 @@ def distill(
 
     Raises:
         ConfigurationError: Arguments that make no sense, or ``out`` holds a run of another format.
-        InputError: There is nothing to distil: the teacher gives all candidates one score, or gains too little.
+        MissingExtraError: A package that training needs isn't installed.
+        InputError: There is nothing to distil: the teacher gives all candidates one score, or gains too little; or,
+            without a teacher, there are no judgments.
         StorageFullError: The disk is full; what was stored before is kept, and the same call goes on.
         TrainingError: A loss isn't a finite number; the last good checkpoint stays.
     """
     settings = settings or DistillSettings()
     check_count(rounds, "rounds")
+    check_training(student, settings.training)
     labels = data if isinstance(data, Labels) else read_corpus(data)
+    source = None
+    if scores is not None:
+        check_scores(labels, rounds)
+        source = Path(scores).name if isinstance(scores, str | Path) else "a table"
+        scores = read_scores(scores) if isinstance(scores, str | Path) else scores
+    if not settings.asks_teacher(made=not labels.queries):
+        teacher = None
+    elif teacher is None and scores is None:
+        raise ConfigurationError(
+            "A teacher is needed where a loss learns from its scores, and where queries are made, which it filters; "
+            "got None. Name one, bring scores, or train on judged queries with losses={'contrastive': 1} alone."
+        )
     cache = Path(cache_dir) if cache_dir is not None else Path(out) / "cache"
     recipe = {
         "data": labels.name,
-        "teacher": str(getattr(teacher, "name", type(teacher).__name__)),
+        "teacher": None if teacher is None else str(getattr(teacher, "name", type(teacher).__name__)),
         "teacher_trained_on": trained_on(teacher),
+        "scores": source,
         "student": student.name,
         "rounds": rounds,
         "settings": settings.as_dict(),
     }
     with RunFolder(out, recipe) as run:
-        flow = Flow(run, labels, teacher, student, settings, cache, test, query_generator, show_progress)
+        flow = Flow(run, labels, teacher, student, settings, cache, test, query_generator, show_progress, scores)
         before = flow.measure("measure before", student=None)
-        if before is not None and settings.needs_teacher and not weak_teacher:
+        if before is None:
+            logger.warning(
+                "%s: %s to measure on, so neither the teacher's gain over the student is checked, nor what the student "
+                "learns. Name a test split of judged queries: test, --test-split",
+                labels.name,
+                "made queries have no judgments" if flow.made else "there are too few judged queries",
+            )
+        elif teacher is not None and settings.needs_teacher and not weak_teacher:
             check_gain(before, settings.least_gain)
         gaps = {"before": flow.gap("gap before", "gap-before", student)}
         current, figures, model = student, [], Path()
@@ -136,25 +170,6 @@ def distill(
         facts = {"recipe": recipe, "data": flow.facts, "after": after, "gap": gaps, "rounds": figures}
         target = _finish(run, model, rounds, facts)
         return DistillReport(run.folder, target, before, after, gaps, figures, run.done, run.skipped)
-
-
-def check_gain(before: dict[str, Any], least: float) -> None:
-    """Whether the teacher knows enough more than the student.
-
-    Raises:
-        InputError: It doesn't; names what to do instead.
-    """
-    test = before["tests"]["teacher"]
-    if test["difference"] >= least:
-        return
-    low, high = test["interval"]
-    raise InputError(
-        f"A teacher must know more than its student; on {before['queries']} queries of {before['data']!r} this one "
-        f"gains {100 * test['difference']:+.1f} points of {before['measure']} ({100 * low:+.1f} … {100 * high:+.1f}) "
-        f"over it, and {100 * least:.1f} are asked for. There is nothing to distil. Train a better teacher on labels: "
-        "bicross train-reranker. Or train the student on labels without a teacher: bicross distill --loss "
-        "contrastive=1. --weak-teacher goes on all the same."
-    )
 
 
 def trained_on(model: object) -> Any:

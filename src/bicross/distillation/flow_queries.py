@@ -15,7 +15,7 @@ from bicross.distillation.labels import LabelledQuery, Labels
 from bicross.distillation.made_queries import QueryGenerator, generate_queries, make_queries
 from bicross.distillation.query_generators import KeptGenerator
 from bicross.distillation.run_folder import RunFolder
-from bicross.errors import ConfigurationError
+from bicross.errors import ConfigurationError, InputError
 from bicross.evaluation.datasets import Dataset
 from bicross.whole_file import whole_file
 
@@ -86,6 +86,22 @@ def kept_for_gap(labels: Labels, settings: DistillSettings) -> tuple[Labels, Dat
     about = {document_id for query in held.queries.values() for document_id in _about(query)}
     rest = [query_id for query_id, query in labels.queries.items() if about.isdisjoint(_about(query))]
     return without(labels.only(query_id for query_id in rest if query_id not in asked), data), data
+
+
+def only_judged(labels: Labels) -> Labels:
+    """The queries with a judged positive.
+
+    Raises:
+        InputError: There are none.
+    """
+    judged = [query_id for query_id, query in labels.queries.items() if query.positives]
+    if not judged:
+        raise InputError(
+            f"A student without a teacher learns from judgments; none of the {len(labels.queries)} queries of "
+            f"{labels.name!r} that it would be trained on has a judged positive. Bring judgments (--qrels), or a loss "
+            "that learns from a teacher (--loss kl=1)."
+        )
+    return labels.only(judged)
 
 
 def _about(query: LabelledQuery) -> set[str]:

@@ -21,7 +21,8 @@ class DistillSettings:
     """What `distill` mines, scores, trains and measures.
 
     Attributes:
-        mining: What a list is mined from; its seed is replaced by ``seed``.
+        mining: What a list is mined from, widened where it draws fewer than ``candidates``; its seed is replaced by
+            ``seed``.
         candidates: Candidates of a list that are trained on; see `sample_lists`.
         strategy: "stratified" or "hard"; see `sample_lists`.
         false_negatives: See `sample_lists`; None keeps all.
@@ -62,6 +63,14 @@ class DistillSettings:
             check_count(value, name)
         if self.queries is not None:
             check_count(self.queries, "queries")
+        if self.candidates < 2:
+            raise ConfigurationError(
+                f"A list to learn an order from has two candidates or more; got candidates={self.candidates!r}."
+            )
+        if self.false_negatives is not None and not 0 < self.false_negatives <= 1:
+            raise ConfigurationError(
+                f"false_negatives is a share above 0 and up to 1, or None; got {self.false_negatives!r}."
+            )
         if self.strategy not in STRATEGIES:
             raise ConfigurationError(f"strategy must be one of {STRATEGIES!r}; got {self.strategy!r}.")
         if self.gap_queries < 0 or self.gap_pool < 1:
@@ -71,7 +80,7 @@ class DistillSettings:
 
     def mining_for(self, *, made: bool) -> MiningSettings:
         """What is mined: for made queries the first 29 dense ranks too, which the source has to stand up against."""
-        settings = replace(self.mining, seed=self.seed)
+        settings = replace(self.mining.widened(self.candidates), seed=self.seed)
         if not made:
             return settings
         behind = tuple(window for window in settings.dense if window.last >= _ROUND_TRIP)
@@ -87,6 +96,10 @@ class DistillSettings:
     def needs_teacher(self) -> bool:
         """Whether a loss learns from the teacher's scores."""
         return any(weight and name in TEACHER_LOSSES for name, weight in self.student.weights.items())
+
+    def asks_teacher(self, *, made: bool) -> bool:
+        """Whether the teacher is asked at all: made queries need it for their round trip, whatever the losses."""
+        return made or self.needs_teacher
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values."""

@@ -53,6 +53,8 @@ def read_lists(source: Rows) -> CandidateLists:
 def read_scores(path: str | Path) -> dict[str, dict[str, float]]:
     """Reads a teacher's scores: a TREC run, or a Parquet file with query_id, document_id (or corpus-id) and score.
 
+    Ids that are whole numbers are taken as strings.
+
     Returns:
         Scores by query id and document id. **Unit:** the teacher's own.
 
@@ -67,7 +69,7 @@ def read_scores(path: str | Path) -> dict[str, dict[str, float]]:
     names = []
     for choices in (("query_id", "query-id", "qid"), ("document_id", "corpus-id", "corpus_id", "docid", "pid")):
         names.append(next((name for name in choices if name in table.column_names), choices[0]))
-    table, _ = parquet.read_table(path, {names[0]: "string", names[1]: "string", "score": "number"})
+    table, _ = parquet.read_table(path, {names[0]: "id", names[1]: "id", "score": "number"})
     scores: dict[str, dict[str, float]] = {}
     columns = (parquet.strings(table, names[0]), parquet.strings(table, names[1]), parquet.floats(table, "score"))
     for query_id, document_id, score in zip(*columns, strict=True):

@@ -23,6 +23,8 @@ from bicross.evaluation.files import read_qrels, read_texts
 
 logger = logging.getLogger(__name__)
 
+_UNJUDGED = "scores without a label"
+
 
 @dataclass(frozen=True, slots=True)
 class LabelledQuery:
@@ -94,7 +96,8 @@ def read_labels(source: Rows, *, split: str = "train", name: str | None = None) 
     """Reads labels from a BEIR folder, or from rows of pairs, triplets or lists.
 
     A folder holds ``corpus.jsonl``, ``queries.jsonl`` and ``qrels/<split>.tsv``. Rows are in the layouts of
-    `bicross.distillation.layouts`; where they have scores and no labels, a score above 0 counts as relevant.
+    `bicross.distillation.layouts`. A score is no judgment, as a logit's zero means nothing: texts that have a score
+    and no label stay unjudged, and are counted.
 
     Args:
         source: The folder; or a .jsonl, .csv or .parquet file, a ``datasets.Dataset``, or an iterable of rows.
@@ -120,9 +123,12 @@ def read_labels(source: Rows, *, split: str = "train", name: str | None = None) 
     if labels.left_out:
         logger.warning("%s: left out %s", labels.name, ", ".join(f"{n} {why}" for why, n in labels.left_out.items()))
     if not labels.queries:
+        remedy = "Check the labels' ids and values."
+        if _UNJUDGED in labels.left_out:
+            remedy = "Name the scores' column 'label' if they are judgments; else train on them: read_lists."
         raise InputError(
             f"Training needs queries with at least one relevant document; {labels.name!r} holds none "
-            f"(left out: {dict(labels.left_out)!r}). Check the labels' ids and values."
+            f"(left out: {dict(labels.left_out)!r}). {remedy}"
         )
     return labels
 
@@ -149,6 +155,7 @@ def _from_rows(source: Rows, name: str) -> Labels:
     texts: dict[str, str] = {}
     positives: dict[str, list[str]] = {}
     negatives: dict[str, list[str]] = {}
+    left_out: Counter[str] = Counter()
     for where, row in numbered_rows(source):
         query, judged = read_row(row, where)
         texts[query] = query
@@ -156,9 +163,11 @@ def _from_rows(source: Rows, name: str) -> Labels:
         for one in judged:
             document_id = document_name(one.text)
             documents[document_id] = one.text
-            gain = one.score if math.isnan(one.label) else one.label  # a score alone is read as a judgment here
-            (positives if gain > 0 else negatives).setdefault(query, []).append(document_id)
-    return _build(name, documents, {}, texts, positives, negatives, Counter())
+            if math.isnan(one.label):
+                left_out[_UNJUDGED] += 1
+            else:
+                (positives if one.label > 0 else negatives).setdefault(query, []).append(document_id)
+    return _build(name, documents, {}, texts, positives, negatives, left_out)
 
 
 def _build(

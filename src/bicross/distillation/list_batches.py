@@ -237,7 +237,8 @@ class ListCollator:
         """Tokenises texts and fills passes of texts of like length; ``place`` says where the i-th text went."""
         tokenizer, prompt = self.tokenizers[role], self.prompts[role]
         limit = self.lengths[role] - len(tokenizer.single)
-        framed = [tokenizer.frame_single(ids[:limit])[0] for ids in tokenizer.ids([prompt + text for text in texts])]
+        found = [tokenizer.cut(ids, limit) for ids in tokenizer.ids([prompt + text for text in texts])]
+        framed = [tokenizer.frame_single(ids)[0] for ids in found]
         passes, order = [], []
         for rows in plan_batches([len(ids) for ids in framed], self.chunk_tokens):
             order += rows.tolist()

@@ -40,9 +40,9 @@ KINDS = ("positive", "negative", "dense", "bm25", "easy", "source", "given")
 a bi-encoder, by BM25, drawn at random, the passage that the query was made from, given by the caller."""
 
 _COLUMNS = {
-    "query_id": "string",
+    "query_id": "id",
     "query": "string",
-    "document_id": "string",
+    "document_id": "id",
     "score": "number",
     "label": "number",
     "kind": "string",
@@ -205,7 +205,7 @@ class CandidateLists(Sequence[ScoredList]):
 
     @classmethod
     def read(cls, path: str | Path, *, documents: Mapping[str, str] | None = None) -> CandidateLists:
-        """Read what `write` wrote, or another program in the same layout.
+        """Read what `write` wrote, or another program in the same layout, whose ids may be whole numbers.
 
         Args:
             path: The lists' file.
@@ -221,7 +221,7 @@ class CandidateLists(Sequence[ScoredList]):
         if facts.pop("format", FORMAT) != FORMAT:
             raise ReadError(f"{path} isn't of format {FORMAT}, which this version of bicross reads. Mine it anew.")
         if documents is None:
-            texts, _ = parquet.read_table(documents_path(path), {"document_id": "string", "text": "string"})
+            texts, _ = parquet.read_table(documents_path(path), {"document_id": "id", "text": "string"})
             ids = parquet.strings(texts, "document_id")
             documents = dict(zip(ids, texts.column("text").to_pylist(), strict=True))
         return cls(_lists(table), documents, facts)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from bicross.errors import InputError
 from bicross.evaluation.datasets import Dataset
 from bicross.evaluation.evaluating import evaluate
+from bicross.evaluation.results import Measured
 from bicross.evaluation.stages import Stages
 from bicross.evaluation.statistics import paired_test
 from bicross.types import Encoder, Scorer
@@ -70,7 +71,7 @@ def recovered_share(base: npt.ArrayLike, teacher: npt.ArrayLike, student: npt.Ar
 
 def measure_pair(
     base: Encoder,
-    teacher: Scorer,
+    teacher: Scorer | None,
     data: Dataset,
     *,
     student: Encoder | None = None,
@@ -85,9 +86,9 @@ def measure_pair(
 
     Args:
         base: The bi-encoder before distillation.
-        teacher: Reorders its candidates.
+        teacher: Reorders its candidates; None: the bi-encoders alone are measured.
         data: Queries that neither training nor any choice has seen.
-        student: The bi-encoder after distillation; None: only the other two.
+        student: The bi-encoder after distillation; None: only what is there before it.
         stage1_weight: Of the first stage in the teacher's order; None: the teacher's own.
         candidates: How many are reordered.
         exclude_self: Drop the document with the query's own id.
@@ -98,7 +99,7 @@ def measure_pair(
     Returns:
         JSON values. By model (``base``, ``teacher``: both stages with the base in front, ``student``,
         ``student_two_stage``) the means of the measures; ``tests``: paired tests of the first measure against the base;
-        ``recovered``: see `Share`; ``queries``.
+        ``recovered``: see `Share`; ``queries``. What needs a model that isn't there is left out.
 
     Raises:
         InputError: The data set has no judgments.
@@ -110,19 +111,21 @@ def measure_pair(
         "stage1_weight": stage1_weight,
         "show_progress": show_progress,
     }
-    with Stages(base, teacher, cache_dir=cache_dir) as stages:
-        before = evaluate(stages, data, **options)
-    runs = {"base": before.stages["first_stage"], "teacher": before.stages["two_stage"]}
-    if student is not None:
-        with Stages(student, teacher, cache_dir=cache_dir) as stages:
-            after = evaluate(stages, data, **options)
-        runs |= {"student": after.stages["first_stage"], "student_two_stage": after.stages["two_stage"]}
-    name = next(iter(before.final.values))
-    values = {run: measured.values[name] for run, measured in runs.items()}
-    report: dict[str, Any] = {"data": before.data, "queries": before.queries, "measure": name}
+    runs: dict[str, Measured] = {}
+    for model, name, both in ((base, "base", "teacher"), (student, "student", "student_two_stage")):
+        if model is None:
+            continue
+        with Stages(model, teacher, cache_dir=cache_dir) as stages:
+            found = evaluate(stages, data, **options).stages
+        runs[name] = found["first_stage"]
+        if teacher is not None:
+            runs[both] = found["two_stage"]
+    measure = next(iter(runs["base"].values))
+    values = {run: measured.values[measure] for run, measured in runs.items()}
+    report: dict[str, Any] = {"data": data.name, "queries": len(values["base"]), "measure": measure}
     report |= {run: measured.means for run, measured in runs.items()}
     report["tests"] = {run: asdict(paired_test(values["base"], values[run])) for run in runs if run != "base"}
-    if student is not None:
+    if teacher is not None and student is not None:
         report["recovered"] = asdict(recovered_share(values["base"], values["teacher"], values["student"]))
         report["tests"]["student_two_stage over student"] = asdict(
             paired_test(values["student"], values["student_two_stage"])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,6 +69,28 @@ class MiningSettings:
                 raise ConfigurationError(f"{name} must be 0 or more; got {getattr(self, name)!r}.")
         if not self.dense and not self.bm25 and not self.easy:
             raise ConfigurationError("Mining needs a window of dense or bm25, or easy > 0; got none of them.")
+
+    def widened(self, count: int) -> MiningSettings:
+        """The same mixture for lists of ``count`` candidates or more; unchanged where that many are drawn already.
+
+        Every draw grows by one factor. A window reaches down to where it holds as many ranks as it and those before it
+        draw, since they may have found the same documents.
+
+        >>> MiningSettings(bm25=()).widened(160).dense
+        (Window(first=1, last=60, draw=60), Window(first=11, last=130, draw=60))
+        """
+        windows = (*self.dense, *self.bm25)
+        total = self.easy + sum(window.draw for window in windows)
+        if count <= total:
+            return self
+        draws = [math.ceil(window.draw * count / total) for window in windows]
+        wide = tuple(
+            Window(window.first, max(window.last, window.first + drawn - 1), draw)
+            for window, draw, drawn in zip(windows, draws, accumulate(draws), strict=True)
+        )
+        split = len(self.dense)
+        easy = math.ceil(self.easy * count / total)
+        return replace(self, dense=wide[:split], bm25=wide[split:], easy=easy)
 
 
 def mine_candidates(

@@ -6,7 +6,7 @@ The only file that imports pyarrow.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from bicross.types import Floats
 from bicross.whole_file import whole_file
 
 _KEY = b"bicross"
+_KINDS = {"string": "strings", "id": "strings or whole numbers", "number": "numbers"}
 _GROUP = 65_536
 """Rows of a row group: what a reader holds at once."""
 
@@ -42,12 +43,26 @@ def write_table(path: Path, columns: Mapping[str, Any], facts: Mapping[str, Any]
         pq.write_table(table, part, row_group_size=_GROUP, compression="zstd")
 
 
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows, whose columns are those of the first, to a file that appears once it is complete.
+
+    Raises:
+        StorageFullError: The disk is full; what was there before stays.
+        MissingExtraError: pyarrow isn't installed.
+    """
+    pa, pq = _pyarrow()
+    table = pa.Table.from_pylist(list(rows))
+    with whole_file(path) as part:
+        pq.write_table(table, part, row_group_size=_GROUP, compression="zstd")
+
+
 def read_table(path: Path, needed: Mapping[str, str]) -> tuple[Any, dict[str, Any]]:
     """Read a file's table and its facts.
 
     Args:
         path: The file.
-        needed: Columns that it must have, and the kind of each: ``string`` or ``number``.
+        needed: Columns that it must have, and the kind of each: ``string``, ``number``, or ``id``, a string or a whole
+            number.
 
     Raises:
         ReadError: The file is missing, is no Parquet file, or lacks a column; names it.
@@ -66,17 +81,18 @@ def read_table(path: Path, needed: Mapping[str, str]) -> tuple[Any, dict[str, An
         got = table.schema.field(name).type
         got = got.value_type if pa.types.is_dictionary(got) else got
         is_text = pa.types.is_string(got) or pa.types.is_large_string(got)
-        is_number = pa.types.is_floating(got) or pa.types.is_integer(got) or pa.types.is_null(got)
-        if not (is_text if kind == "string" else is_number):
-            raise ReadError(f"{path}: the column {name!r} must hold {kind}s; it holds {got}.")
-        if kind == "string" and table.column(name).null_count:
+        is_whole = pa.types.is_integer(got)
+        is_number = pa.types.is_floating(got) or is_whole or pa.types.is_null(got)
+        if not {"string": is_text, "id": is_text or is_whole, "number": is_number}[kind]:
+            raise ReadError(f"{path}: the column {name!r} must hold {_KINDS[kind]}; it holds {got}.")
+        if kind != "number" and table.column(name).null_count:
             raise ReadError(f"{path}: the column {name!r} must have a value in every row; some have none.")
     facts = json.loads((table.schema.metadata or {}).get(_KEY, b"{}"))
     return table, facts
 
 
 def strings(table: Any, column: str) -> list[str]:
-    """A column of strings. Equal ones are one object, so that a million repeats cost a pointer each."""
+    """A column of strings, or of numbers as such. Equal ones are one object: a million repeats cost a pointer each."""
     pa, _ = _pyarrow()
     combined = table.column(column).combine_chunks()
     if pa.types.is_dictionary(combined.type):
@@ -84,7 +100,7 @@ def strings(table: Any, column: str) -> list[str]:
     encoded = combined.dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()
-    values = encoded.dictionary.to_pylist()
+    values = encoded.dictionary.cast(pa.large_string()).to_pylist()
     return [values[i] for i in encoded.indices.to_numpy().tolist()]
 
 

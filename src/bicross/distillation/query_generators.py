@@ -11,6 +11,7 @@ from typing import Any
 
 from bicross.arguments import check_count
 from bicross.distillation.made_queries import QueryGenerator
+from bicross.encoding.fingerprint import digest, encoder_digest
 from bicross.errors import CheckpointError, ModelNotFoundError
 
 
@@ -24,7 +25,7 @@ class Seq2SeqGenerator:
         max_length: Tokens of a text that are read.
         query_length: Most tokens of a query.
         seed: Of the sampling.
-        device: As torch names it.
+        device: "auto", or as torch names it.
     """
 
     def __init__(
@@ -49,9 +50,18 @@ class Seq2SeqGenerator:
 
     @property
     def fingerprint(self) -> str:
-        """Changes with the folder and with every option that changes a query."""
+        """SHA-256 over the weights, the tokenizer's files and every option that changes a query, wherever they lie.
+
+        Raises:
+            ModelNotFoundError: There is no such folder.
+            CheckpointError: It holds no safetensors.
+        """
+        self._check_folder()
+        names = ("tokenizer*.json", "special_tokens_map.json", "added_tokens.json", "*.model")
+        files = sorted(path for name in names for path in self.folder.glob(name))
+        tokenizer = [(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files]
         options = (self.per_text, self.prompt, self.max_length, self.query_length, self.seed)
-        return f"{self.folder.resolve()} {options!r}"
+        return digest(encoder_digest(self.folder), tokenizer, options)
 
     def __call__(self, texts: Sequence[str]) -> list[list[str]]:
         """Queries of each text, equal ones once.
@@ -69,7 +79,7 @@ class Seq2SeqGenerator:
             max_length=self.max_length,
             padding=True,
             return_tensors="pt",
-        ).to(self.device)
+        ).to(model.device)
         with torch.no_grad(), torch.random.fork_rng():
             torch.manual_seed(self.seed)
             found = model.generate(
@@ -86,10 +96,12 @@ class Seq2SeqGenerator:
 
     def _load(self) -> tuple[Any, Any]:
         if self._loaded is None:
-            if not self.folder.is_dir():
-                raise ModelNotFoundError(f"There is no folder {str(self.folder)!r} with a query generator.")
+            self._check_folder()
             from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
+            from bicross.encoding.backends.torch_loading import pick_device
+
+            device = pick_device(self.device)
             try:
                 tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
                 model = AutoModelForSeq2SeqLM.from_pretrained(
@@ -99,8 +111,12 @@ class Seq2SeqGenerator:
                 raise CheckpointError(
                     f"{str(self.folder)!r} must hold a sequence-to-sequence model in safetensors: {error}"
                 ) from error
-            self._loaded = tokenizer, model.to(self.device).eval()
+            self._loaded = tokenizer, model.to(device).eval()
         return self._loaded
+
+    def _check_folder(self) -> None:
+        if not self.folder.is_dir():
+            raise ModelNotFoundError(f"There is no folder {str(self.folder)!r} with a query generator.")
 
 
 class KeptGenerator:

@@ -64,7 +64,7 @@ def score_candidates(
     with tempfile.TemporaryDirectory(prefix="bicross-") if cache_dir is None else nullcontext(cache_dir) as folder:
         columns = [_scores(model, lists, Path(folder), batch_size, show_progress) for model in models]
     scores = columns[0] if len(models) == 1 else _weighted(lists, columns, shares)
-    _check_telling(lists, scores)
+    check_telling(lists, scores)
     noted = [{"fingerprint": _fingerprint(m), "weight": w} for m, w in zip(models, shares, strict=True)]
     return lists.with_scores(scores, teacher=noted)
 
@@ -188,11 +188,17 @@ def _weighted(lists: CandidateLists, columns: Sequence[Floats], shares: Sequence
     return total
 
 
-def _check_telling(lists: CandidateLists, scores: Floats) -> None:
+def check_telling(lists: CandidateLists, scores: Floats) -> None:
+    """Whether a teacher's scores tell the candidates of any query apart. **Shape** of scores: (pairs,).
+
+    Raises:
+        InputError: They don't; names what to do instead.
+    """
     spans = [(start, end) for start, end in lists.spans() if end - start > 1]
     if spans and all(np.ptp(scores[start:end]) == 0 for start, end in spans):
         raise InputError(
             f"A teacher tells candidates apart; this one scores all candidates of each of {len(spans)} queries equally "
-            f"({scores[spans[0][0]]:g}). There is nothing to distil. Check that the right model was loaded; "
-            "`bicross train-reranker` trains one on labels."
+            f"({scores[spans[0][0]]:g}). There is nothing to distil. Check that the right model was loaded. Or train a "
+            "teacher on labels: bicross train-reranker. Or train the student on labels without a teacher: bicross "
+            "distill --loss contrastive=1."
         )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,22 @@ import numpy as np
 from bicross.bi_encoder import BiEncoder
 from bicross.caches import VectorCache
 from bicross.cross_encoder import raw_fingerprint
-from bicross.distillation.flow_queries import divided, kept_for_gap, kept_made_queries, without
+from bicross.distillation.flow_queries import divided, kept_for_gap, kept_made_queries, only_judged, without
 from bicross.distillation.flow_settings import DistillSettings
+from bicross.distillation.inputs import lists_from_scores
 from bicross.distillation.labels import Labels
+from bicross.distillation.list_batches import fingerprint
 from bicross.distillation.lists import CandidateLists
 from bicross.distillation.made_queries import QueryGenerator, keep_round_trips
 from bicross.distillation.measuring import measure_pair
 from bicross.distillation.mining import mine_candidates
 from bicross.distillation.run_folder import RunFolder
 from bicross.distillation.sampling import sample_lists
-from bicross.distillation.scoring import score_candidates, teacher_fingerprint
+from bicross.distillation.scoring import check_telling, score_candidates, teacher_fingerprint
 from bicross.distillation.student import train_bi_encoder
 from bicross.evaluation.datasets import Dataset
 from bicross.evaluation.gap import gap_report
+from bicross.evaluation.runs import Run
 from bicross.second_stage import SecondStage
 from bicross.types import Encoder, Scorer
 
@@ -38,17 +41,18 @@ class Flow:
         self,
         run: RunFolder,
         labels: Labels,
-        teacher: Scorer,
+        teacher: Scorer | None,
         base: BiEncoder,
         settings: DistillSettings,
         cache: Path,
         test: Dataset | None,
         generator: QueryGenerator | None,
         show_progress: bool | None,
+        scores: Run | None = None,
     ) -> None:
         self.run, self.base, self.settings = run, base, settings
         self.teacher, self.cache, self.show = teacher, cache, show_progress
-        self.weight = SecondStage(teacher, settings.stage1_weight).stage1_weight
+        self.weight = 0.0 if teacher is None else SecondStage(teacher, settings.stage1_weight).stage1_weight
         self.made = not labels.queries
         self.test = test
         if self.made:
@@ -56,8 +60,16 @@ class Flow:
         else:
             self.labels, self.test = divided(labels, test, settings)
         self.gap_data = self.test
-        if self.gap_data is None:
+        if self.gap_data is None and teacher is not None:
             self.labels, self.gap_data = kept_for_gap(self.labels, settings)
+        self.given: CandidateLists | None = None
+        if scores is not None:
+            trained = {query_id: scores[query_id] for query_id in self.labels.queries if query_id in scores}
+            self.given = lists_from_scores(trained, self.labels)
+            if settings.needs_teacher:
+                check_telling(self.given, self.given.scores)
+        elif teacher is None:
+            self.labels = only_judged(self.labels)
 
     @cached_property
     def facts(self) -> dict[str, Any]:
@@ -74,38 +86,39 @@ class Flow:
         }
 
     def measure(self, name: str, student: BiEncoder | None) -> dict[str, Any] | None:
-        """Base, teacher and student on the test queries; None where there are none."""
-        if self.test is None:
+        """Base, teacher (where there is one) and student on the test queries; None where there are none."""
+        test, depth = self.test, self.settings.depth
+        if test is None:
             return None
-        inputs = self._fingerprints(student) | {"test": self.test.fingerprint, "depth": self.settings.depth}
-        return self.run.stage(
-            name,
-            inputs,
-            lambda: measure_pair(
+
+        def measured() -> dict[str, Any]:
+            return measure_pair(
                 self.base,
                 self.teacher,
-                self.test,  # type: ignore[arg-type]  # checked above
+                test,
                 student=student,
                 stage1_weight=self.weight,
-                candidates=self.settings.depth,
+                candidates=depth,
                 cache_dir=self.cache,
                 show_progress=self.show,
-            ),
-        )
+            )
+
+        inputs = self._fingerprints(student) | {"test": test.fingerprint, "depth": depth}
+        return self.run.stage(name, inputs, measured)
 
     def gap(self, name: str, file: str, student: BiEncoder) -> dict[str, Any] | None:
         """The gap report of a student, as a page, as JSON and as a few figures.
 
-        None where none is asked for, or where too few queries are there to keep some from training.
+        None where none is asked for, where there is no teacher, or too few queries to keep some from training.
         """
-        settings, data = self.settings, self.gap_data
-        if not settings.gap_queries or data is None:
+        settings, data, teacher = self.settings, self.gap_data, self.teacher
+        if not settings.gap_queries or data is None or teacher is None:
             return None
 
         def report() -> dict[str, Any]:
             found = gap_report(
                 student,
-                self.teacher,
+                teacher,
                 data,
                 queries=settings.gap_queries,
                 pool=settings.gap_pool,
@@ -131,11 +144,21 @@ class Flow:
         return self.run.stage(name, inputs, report, outputs=[f"{file}.html", f"{file}.json"])
 
     def round(self, number: int, student: BiEncoder) -> tuple[dict[str, Any], Path]:
-        """Mine, score, sample, train. Returns the training's figures and the new student's folder."""
+        """Mine, score, sample, train. Returns the training's figures and the new student's folder.
+
+        Lists that were given are neither mined nor scored; without a teacher, they aren't scored.
+        """
         folder = self.run.folder / f"round-{number}"
-        self._mine(number, student, folder)
-        self._score(number, folder)
-        self._sample(number, folder)
+        if (given := self.given) is not None:
+            self._sample(number, folder, lambda: given, fingerprint([given]))
+        elif self.teacher is None:
+            self._mine(number, student, folder)
+            self._sample(number, folder, partial(_ranked, folder / "mined.parquet"), self.run.hash_of(f"mine {number}"))
+        else:
+            self._mine(number, student, folder)
+            self._score(number, self.teacher, folder)
+            scored = partial(CandidateLists.read, folder / "scored.parquet")
+            self._sample(number, folder, scored, self.run.hash_of(f"score {number}"))
         return self._train(number, student, folder), folder / "student"
 
     def _mine(self, number: int, student: BiEncoder, folder: Path) -> None:
@@ -159,8 +182,8 @@ class Flow:
         inputs["language"] = self.settings.language
         self.run.stage(f"mine {number}", inputs, mine, outputs=self._files(number, "mined"))
 
-    def _score(self, number: int, folder: Path) -> None:
-        models: Sequence[Scorer | Encoder] = [self.teacher, self.base] if self.weight else [self.teacher]
+    def _score(self, number: int, teacher: Scorer, folder: Path) -> None:
+        models: Sequence[Scorer | Encoder] = [teacher, self.base] if self.weight else [teacher]
         weights = [1 - self.weight, self.weight] if self.weight else [1.0]
 
         def score() -> dict[str, Any]:
@@ -173,21 +196,23 @@ class Flow:
         inputs = {"mined": self.run.hash_of(f"mine {number}"), "teacher": teacher_fingerprint(models, weights)}
         self.run.stage(f"score {number}", inputs, score, outputs=self._files(number, "scored"))
 
-    def _sample(self, number: int, folder: Path) -> None:
-        settings = self.settings
+    def _sample(self, number: int, folder: Path, read: Callable[[], CandidateLists], identity: str) -> None:
+        settings, ranked = self.settings, self.teacher is None and self.given is None
         how: dict[str, Any] = {
             "count": settings.candidates,
             "strategy": settings.strategy,
-            "false_negatives": settings.false_negatives,
+            "false_negatives": None if ranked else settings.false_negatives,
             "seed": settings.seed,
         }
 
         def sample() -> dict[str, Any]:
-            lists = sample_lists(CandidateLists.read(folder / "scored.parquet"), **how)
+            lists = sample_lists(read(), **how)
+            if ranked:  # ranks are no scores to learn from
+                lists = lists.with_scores(np.full(lists.pairs, np.nan, dtype=np.float32))
             lists.write(folder / "lists.parquet")
             return {"lists": len(lists), "pairs": lists.pairs}
 
-        inputs = {"scored": self.run.hash_of(f"score {number}"), **how}
+        inputs = {"scored": identity, **how}
         self.run.stage(f"sample {number}", inputs, sample, outputs=self._files(number, "lists"))
 
     def _train(self, number: int, student: BiEncoder, folder: Path) -> dict[str, Any]:
@@ -230,5 +255,12 @@ class Flow:
         models = [self.base] if student is None else [self.base, student]
         return {
             "bi_encoders": [[model.document_fingerprint, model.query_fingerprint] for model in models],
-            "teacher": [raw_fingerprint(self.teacher), self.weight],
+            "teacher": None if self.teacher is None else [raw_fingerprint(self.teacher), self.weight],
         }
+
+
+def _ranked(path: Path) -> CandidateLists:
+    """Mined lists with ranks in place of scores: what a miner found first is highest, random documents are last."""
+    lists = CandidateLists.read(path)
+    ranks = np.concatenate([one.ranks for one in lists]).astype(np.float32)
+    return lists.with_scores(np.where(ranks > 0, -ranks, -np.inf))

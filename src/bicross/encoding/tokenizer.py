@@ -189,7 +189,7 @@ class TextTokenizer:
     def frame_single(self, ids: Ids) -> tuple[Ids, bool]:
         """Cut a text's ids to the limit and frame them; whether any were cut."""
         limit = max(self.content_limit(), 0)
-        kept = self._cut(ids, limit)
+        kept = self.cut(ids, limit)
         before, after = self.single.before, self.single.after
         return np.concatenate([np.array(before, np.int32), kept, np.array(after, np.int32)]), len(ids) > limit
 
@@ -201,13 +201,14 @@ class TextTokenizer:
         limit = max(self.max_length - len(self.pair), 0)
         room_first, room_second = longest_first(len(first), len(second), limit)
         cut = room_first < len(first) or room_second < len(second)
-        first, second = self._cut(first, room_first), self._cut(second, room_second)
+        first, second = self.cut(first, room_first), self.cut(second, room_second)
         parts = [self.pair.before, first, self.pair.between, second, self.pair.after]
         ids = np.concatenate([np.asarray(part, dtype=np.int32) for part in parts])
         types = np.repeat(np.array(self.pair.types, np.int32), [len(part) for part in parts])
         return ids, types, cut
 
-    def _cut(self, ids: Ids, limit: int) -> Ids:
+    def cut(self, ids: Ids, limit: int) -> Ids:
+        """The ids that stay under a limit: the first, or the last where the tokenizer cuts at the left."""
         if len(ids) <= limit:
             return ids
         return ids[len(ids) - limit :] if self._cut_left else ids[:limit]
