@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from bicross.distillation import trainer as trainer_module
-from bicross.distillation.fitting import TrainingSettings
+from bicross.distillation.fitting import TrainingSettings, training_arguments
 from bicross.distillation.labels import Labels
 from bicross.distillation.model_folder import centre_logits, load_base
 from bicross.distillation.packing import pack, score_pairs
@@ -182,6 +182,26 @@ def test_a_finished_run_is_not_repeated_and_a_different_one_refused(toy, base, e
         run(toy, base, encoder, tmp_path / "model", epochs=2)
 
 
+def test_a_run_of_another_format_is_said_to_be_so(toy, base, encoder, tmp_path) -> None:
+    run(toy, base, encoder, tmp_path / "model", epochs=1)
+    manifest = tmp_path / "model.run" / "run.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format": 7}, indent=2))
+    with pytest.raises(ConfigurationError, match=r"of format 1; .*model\.run' has format 7\. Go on with the version"):
+        run(toy, base, encoder, tmp_path / "model", epochs=1)
+
+
+def test_held_out_scores_are_kept_whole_or_not_at_all(toy, base, encoder, tmp_path, monkeypatch) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bicross.distillation.selection.np.save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(toy, base, encoder, tmp_path / "model", epochs=1)
+    assert not list((tmp_path / "model.run").rglob("held-out-*.npy"))
+    monkeypatch.undo()
+    assert run(toy, base, encoder, tmp_path / "model", epochs=1).epoch == 1
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -244,14 +264,9 @@ def test_groups_of_different_width_train_together(base: Path, tmp_path: Path) ->
     model, tokenizer = load_base(base, seed=0, dropout=0.0)
     groups = [Group("w1", ("w1 w2", "w3"), (1.0, 0.0)), Group("w2", ("w2", "w4", "w5 w6"), (1.0, 0.0, 0.0))] * 4
     before = [parameter.clone() for parameter in model.parameters()]
-    ends = train_groups(
-        model,
-        tokenizer,
-        [groups],
-        loss=listwise_cross_entropy,
-        folder=tmp_path,
-        settings=replace(SETTINGS, batch_size=4),
-    )
+    settings = replace(SETTINGS, batch_size=4)
+    arguments = training_arguments(tmp_path, settings)
+    ends = train_groups(model, tokenizer, [groups], loss=listwise_cross_entropy, arguments=arguments, settings=settings)
     assert [path.name for path in ends] == ["checkpoint-2"]
     assert any(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 

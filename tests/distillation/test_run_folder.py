@@ -37,8 +37,22 @@ def test_a_stage_is_done_once_and_what_it_found_is_kept(tmp_path: Path) -> None:
     manifest = json.loads((tmp_path / "run.json").read_text())
     assert manifest["recipe"] == {"about": "toys"}
     assert manifest["stages"]["work"]["found"] == {"times": 1}
-    assert manifest["versions"]["torch"]
+    assert {"torch", "peft", "datasets"} <= manifest["versions"].keys()
     assert manifest["format"] == 1
+
+
+def test_a_stage_keeps_the_versions_that_did_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stages(versions: dict[str, str], *names: str) -> dict[str, dict[str, str]]:
+        monkeypatch.setattr("bicross.distillation.run_folder._versions", lambda: versions)
+        with RunFolder(tmp_path, {}) as one:
+            for name in names:
+                one.stage(name, {}, dict)
+        manifest = json.loads((tmp_path / "run.json").read_text())
+        assert manifest["versions"] == versions
+        return {name: entry["versions"] for name, entry in manifest["stages"].items()}
+
+    assert stages({"torch": "1"}, "mine") == {"mine": {"torch": "1"}}
+    assert stages({"torch": "2"}, "mine", "train") == {"mine": {"torch": "1"}, "train": {"torch": "2"}}
 
 
 @pytest.mark.parametrize("change", ["input", "lost", "edited"])

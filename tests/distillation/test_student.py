@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,9 +12,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from qdrant_client import QdrantClient
 from safetensors.torch import load_file
 from transformers import TrainingArguments
 
+from bicross import IndexReport, Passage, QdrantStore, TwoStageRetriever
 from bicross.bi_encoder import BiEncoder
 from bicross.caches import VectorCache
 from bicross.distillation.fitting import TrainingSettings, training_arguments
@@ -129,6 +132,74 @@ def test_a_student_is_the_mean_of_what_it_was_and_what_it_learned(student, tmp_p
     assert report.curve == learned.curve  # epochs are compared before the mean is taken
     assert report.after != learned.after
     assert report.after["agreement"] > report.before["agreement"]
+
+
+PARTS = ("embeddings.word_embeddings.", "embeddings.LayerNorm.", "encoder.layer.0.", "encoder.layer.1.", "pooler.")
+LAYERS = {"encoder.layer.0.", "encoder.layer.1."}
+
+
+@pytest.mark.parametrize(
+    ("settings", "changed"),
+    [
+        pytest.param(SETTINGS, {"embeddings.LayerNorm.", *LAYERS}, id="embeddings"),
+        pytest.param(replace(SETTINGS, freeze_embeddings=False), {*PARTS[:2], *LAYERS}, id="nothing"),
+        pytest.param(replace(SETTINGS, freeze_layers=1), {"encoder.layer.1."}, id="layers"),
+        pytest.param(replace(QUERY, freeze_layers=1), {"encoder.layer.1."}, id="layers-query"),
+        pytest.param(replace(SETTINGS, lora=4), LAYERS, id="lora"),
+        pytest.param(replace(SETTINGS, lora=4, freeze_layers=1), {"encoder.layer.1."}, id="lora-layers"),
+    ],
+)
+def test_what_is_frozen_stays_as_it_was_to_the_last_bit(student, tmp_path, settings, changed) -> None:
+    report = train_bi_encoder(known_order(), student, out=tmp_path / "model", settings=replace(settings, epochs=1))
+    with report.load(device="cpu") as trained:
+        old, new = (
+            load_file(each.checkpoint.query.encoder.folder / "model.safetensors") for each in (student, trained)
+        )
+    assert old.keys() == new.keys()
+    moved = [name for name in old if not torch.equal(old[name], new[name])]
+    assert {part for part in PARTS if any(name.startswith(part) for name in moved)} == changed
+
+
+def test_matryoshka_makes_short_vectors_better(student, tmp_path) -> None:
+    unseen, found = known_order(30, seed=9), {}
+    for lengths in ((), (32, 4)):
+        out = tmp_path / f"model-{len(lengths)}"
+        settings = replace(SETTINGS, matryoshka=lengths, losses={"kl": 1.0}, epochs=5)
+        report = train_bi_encoder(known_order(), student, out=out, settings=settings)
+        with report.load(device="cpu", truncate_dim=4) as short:
+            found[lengths] = spearman_of(short, unseen)
+    assert found[(32, 4)] > found[()] + 0.05
+
+
+def test_a_static_student_s_files_are_a_router_s_with_a_table(student, tmp_path) -> None:
+    settings = replace(QUERY, static=True, epochs=1, training=STATIC)
+    train_bi_encoder(known_order(), student, out=tmp_path / "model", settings=settings)
+    modules = json.loads((tmp_path / "model" / "modules.json").read_text())
+    assert [(module["path"], module["type"]) for module in modules] == [("", "sentence_transformers.models.Router")]
+    router = json.loads((tmp_path / "model" / "router_config.json").read_text())
+    kinds = {
+        route: [router["types"][path].rpartition(".")[2] for path in paths]
+        for route, paths in router["structure"].items()
+    }
+    assert kinds == {"query": ["StaticEmbedding", "Normalize"], "document": ["Transformer", "Pooling", "Normalize"]}
+    table = load_file(tmp_path / "model" / "query" / "model.safetensors")
+    assert {name: value.shape[1] for name, value in table.items()} == {"embedding.weight": 32}
+
+
+def test_an_index_of_the_base_is_searched_by_a_student_of_frozen_documents(student, tmp_path) -> None:
+    lists = known_order()
+    passages = [Passage(text, id=name) for name, text in lists.documents.items()]
+    report = train_bi_encoder(lists, student, out=tmp_path / "model", settings=replace(QUERY, layers=(1,)))
+    with QdrantStore(client=QdrantClient(":memory:")) as store, report.load(device="cpu") as trained:
+        TwoStageRetriever(student, store).index(passages)
+        retriever = TwoStageRetriever(trained, store)
+        hits = retriever.search(f"{THINGS[0]} {COLOURS[0]}", 5)
+        assert retriever.index(passages) == IndexReport(unchanged=len(passages))
+        query = trained.encode_query(f"{THINGS[0]} {COLOURS[0]}")
+        scores = student.encode_document([passage.text for passage in passages]) @ query
+    best = np.argsort(-scores)[:5]
+    assert [hit.passage.id for hit in hits] == [passages[place].id for place in best]
+    assert [hit.score for hit in hits] == pytest.approx(scores[best].tolist(), abs=1e-5)
 
 
 def rows_of(documents: list[list[int]]) -> list[Row]:
@@ -263,6 +334,55 @@ def test_a_finished_run_trains_no_more(student, tmp_path, monkeypatch) -> None:
         train_bi_encoder(known_order(40), student, out=tmp_path / "c", settings=QUERY, run_folder=tmp_path / "run")
 
 
+def test_a_model_is_there_with_its_record_or_not_at_all(student, tmp_path, monkeypatch) -> None:
+    lists, settings, out = known_order(), replace(QUERY, epochs=1), tmp_path / "model"
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bicross.distillation.towers.write_json", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train_bi_encoder(lists, student, out=out, settings=settings)
+    assert not out.exists()
+    monkeypatch.undo()
+    steps = interrupted_after(monkeypatch, 10**9)
+    monkeypatch.setattr("bicross.distillation.student._report", killed)  # the model is written, and nobody heard of it
+    with pytest.raises(KeyboardInterrupt):
+        train_bi_encoder(lists, student, out=out, settings=settings)
+    assert steps["taken"] == 0
+    monkeypatch.undo()
+    report = train_bi_encoder(lists, student, out=out, settings=settings)
+    assert json.loads((out / "bicross.json").read_text())["after"] == report.after
+    assert report.document_fingerprint == student.document_fingerprint
+
+
+def test_a_call_that_is_repeated_returns_the_same_report(student, tmp_path, monkeypatch) -> None:
+    lists, out = known_order(), tmp_path / "model"
+    first = train_bi_encoder(lists, student, out=out, settings=QUERY)
+    written = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    shutil.rmtree(tmp_path / "model.run")
+    steps = interrupted_after(monkeypatch, 10**9)
+    assert train_bi_encoder(lists, student, out=out, settings=QUERY) == first
+    assert steps["taken"] == 0
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == written
+    for data, settings in ((known_order(40), QUERY), (lists, replace(QUERY, sharpness=2.0))):
+        with pytest.raises(ConfigurationError, match=r"isn't empty, and holds no model of these settings and data"):
+            train_bi_encoder(data, student, out=out, settings=settings)
+
+
+def test_training_of_another_format_is_said_to_be_so(student, tmp_path) -> None:
+    run = tmp_path / "model.run" / "run.json"
+    train_bi_encoder(known_order(), student, out=tmp_path / "model", settings=replace(QUERY, epochs=1))
+    kept = json.loads(run.read_text())
+    assert next(iter(kept)) == "format"
+    for found in ({**kept, "format": 7}, {name: value for name, value in kept.items() if name != "format"}):
+        run.write_text(json.dumps(found, indent=2))
+        with pytest.raises(ConfigurationError, match=rf"of format 1; .* has format {found.get('format')}\. Go on with"):
+            train_bi_encoder(
+                known_order(), student, out=tmp_path / "other", settings=replace(QUERY, epochs=1), run_folder=run.parent
+            )
+
+
 def test_training_stops_when_the_held_out_figures_stop_rising(student, tmp_path) -> None:
     nothing = replace(QUERY, epochs=9, patience=2, training=replace(TRAINING, learning_rate=1e-12))
     report = train_bi_encoder(known_order(), student, out=tmp_path / "model", settings=nothing)
@@ -304,6 +424,28 @@ def test_several_teachers_have_a_scale_each(student, tmp_path) -> None:
     report = train_bi_encoder([one, other], student, out=tmp_path / "model", settings=settings)
     assert len(report.scales) == 2
     assert report.scales[0] != report.scales[1]
+
+
+def test_the_offset_begins_at_the_teacher_s_mean_under_regression_alone() -> None:
+    def offsets(**weights: float) -> list[float]:
+        module = ListStudent({}, weights=weights, spreads=[2.0, 1.0], means=[-300.0, 0.0], sharpness=1.5)
+        return module.scale.offset.tolist()
+
+    assert offsets(mse=1.0, kl=1.0) == [-225.0, 0.0]
+    assert offsets(mse=0.0, kl=1.0, margin_mse=1.0, listwise=1.0, contrastive=1.0) == [0.0, 0.0]
+
+
+def test_regression_learns_logits_whose_zero_is_far_away(tmp_path) -> None:
+    folder = write_bi_encoder(tmp_path / "student", similarity="dot", initializer_range=0.2)
+    settings, lists, reports = replace(SETTINGS, losses={"mse": 1.0}, epochs=8, patience=8), known_order(), []
+    with BiEncoder.load(folder, device="cpu", backend="torch") as student:
+        for offset in (0, -300):
+            moved = lists.with_scores(lists.scores + offset)
+            reports.append(train_bi_encoder(moved, student, out=tmp_path / f"{offset}", settings=settings))
+    near, far = ([loss for _, loss in report.losses] for report in reports)
+    assert far[:12] == pytest.approx(near[:12], rel=1e-2)
+    assert far[-1] < 0.6 * far[0]
+    assert reports[1].after["agreement"] > reports[1].before["agreement"] + 0.2
 
 
 def test_only_sets_that_are_trained_on_have_a_scale(student, tmp_path) -> None:
@@ -405,10 +547,14 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(stude
         return forward(self, *args, **kwargs)
 
     monkeypatch.setattr(ListStudent, "forward", poisoned)
-    with pytest.raises(TrainingError, match=r"A loss must be a finite number.*step 6.*checkpoint-4") as error:
-        train_bi_encoder(known_order(), student, out=tmp_path / "m", settings=replace(QUERY, losses={"contrastive": 1}))
+    settings = replace(QUERY, losses={"contrastive": 1}, training=replace(TRAINING, batch_size=10))
+    message = (
+        r"A loss must be a finite number.*step 6.* and 2 more\..*checkpoint-5.*train_reranker need another run_folder"
+    )
+    with pytest.raises(TrainingError, match=message) as error:
+        train_bi_encoder(known_order(), student, out=tmp_path / "m", settings=settings)
     assert any(word in str(error.value) for word in THINGS)
-    kept = load_file(tmp_path / "m.run" / "checkpoint-4" / "model.safetensors")
+    kept = load_file(tmp_path / "m.run" / "checkpoint-5" / "model.safetensors")
     assert all(bool(torch.isfinite(value).all()) for value in kept.values())
     assert not (tmp_path / "m").exists()
 
@@ -440,6 +586,7 @@ def test_a_gradient_that_is_no_number_stops_before_it_reaches_the_weights(studen
         ({"layers": 3}, "layers must be from 1 to the model's 2; got 3"),
         ({"layers": (1, 0)}, "rising positions"),
         ({"freeze_layers": 3}, "freeze_layers must be from 0 to 2; got 3"),
+        ({"freeze_layers": 2, "lora": 4}, "freeze_layers=2 freezes all"),
         ({"topic_lists": 0}, "topic_lists must be at least 1; got 0"),
         ({"base_share": 1.0}, "base_share must be from 0 to below 1; got 1.0"),
         ({"base_share": 0.5, "lora": 2}, "base_share averages whole weights"),

@@ -8,9 +8,18 @@ import pytest
 import torch
 from torch.nn import functional
 
-from bicross.distillation.losses import contrastive, keep_negatives, kl_divergence, margin_mse, mse
+from bicross.distillation.losses import (
+    binary_cross_entropy,
+    contrastive,
+    keep_negatives,
+    kl_divergence,
+    listwise_cross_entropy,
+    margin_mse,
+    mse,
+)
 from bicross.distillation.vector_losses import TeacherScale, matryoshka, vector_matching, weighted_sum
 from bicross.errors import ConfigurationError
+from tiny_models import write_cross_encoder
 
 ALL = torch.ones(1, 3, dtype=torch.bool)
 TEACHER_LOSSES = [mse, margin_mse, kl_divergence]
@@ -192,6 +201,34 @@ def test_equal_to_sentence_transformers() -> None:
     ]
     for ours, other in pairs:
         assert ours.item() == pytest.approx(other.item(), abs=1e-6)
+
+
+def test_losses_on_pairs_are_equal_to_sentence_transformers(tmp_path) -> None:
+    from sentence_transformers import CrossEncoder
+    from sentence_transformers.cross_encoder import losses as theirs
+
+    model = CrossEncoder(str(write_cross_encoder(tmp_path)), device="cpu")
+    queries = ["the cat", "a red bird", "no rain"]
+    lists = [["the cat sits", "a dog runs", "old stone"], ["red", "a bird flies", "blue fish"], ["sun", "rain", "wind"]]
+    pairs = [(query, text) for query, texts in zip(queries, lists, strict=True) for text in texts]
+    columns = [list(column) for column in zip(*pairs, strict=True)]
+    with torch.no_grad():
+        scores = model(model.preprocess(pairs))["scores"].view(3, 3)
+        teacher = 3 * torch.randn(3, 3, generator=torch.Generator().manual_seed(2))
+        one = torch.eye(3)
+        everything = one >= 0
+        # Their target is the softmax of the labels: of 0 and 100, that is 0 and 1.
+        listed = theirs.ListNetLoss(model)([queries, lists], list(100 * one)).item()
+        found = [
+            (mse(scores, teacher, everything), theirs.MSELoss(model)(columns, teacher.view(-1)).item()),
+            (
+                binary_cross_entropy(scores, one, everything),
+                theirs.BinaryCrossEntropyLoss(model)(columns, one.view(-1)).item(),
+            ),
+            (listwise_cross_entropy(scores, one, everything), listed),
+        ]
+    for ours, other in found:
+        assert ours.item() == pytest.approx(other, abs=1e-6)
 
 
 def test_matryoshka_is_equal_to_sentence_transformers() -> None:

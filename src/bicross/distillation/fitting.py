@@ -21,7 +21,11 @@ from bicross.distillation.packing import has_bf16
 from bicross.errors import ConfigurationError, MissingExtraError, TrainingError
 from bicross.whole_file import whole_file
 
+FORMAT = 1
+"""Of a run's folder; raised where another version's checkpoints or settings aren't understood."""
 _DONE = "complete"
+_NAMED = 8
+"""Queries that an error names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +115,15 @@ def fit(
         except _NotFiniteError as error:
             step = trainer.state.global_step
             queries = [describe(item) for item in sequence[step * batch : (step + 1) * batch]]
+            more = f" and {len(queries) - _NAMED} more" if len(queries) > _NAMED else ""
             raise TrainingError(
                 f"A {error} must be a finite number; got another in step {step + 1}, whose queries are "
-                f"{', '.join(f'{query!r:.60}' for query in queries[:8])}. The last good checkpoint is "
+                f"{', '.join(f'{query!r:.60}' for query in queries[:_NAMED])}{more}. The last good checkpoint is "
                 f"{_last_complete(folder) or 'none'}. Look at these queries' scores, or lower learning_rate (now "
-                f"{settings.learning_rate:g}) and name another run_folder."
+                f"{settings.learning_rate:g}). With another rate, distill trains anew by itself; train_bi_encoder and "
+                "train_reranker need another run_folder."
             ) from None
+        arguments.distributed_state.wait_for_everyone()  # until the last checkpoint is marked as complete
     return [checkpoint for checkpoint in checkpoints if (checkpoint / _DONE).exists()]
 
 
@@ -135,16 +142,24 @@ def claim(run: Path, recipe: dict[str, Any]) -> None:
     """Writes what the folder's run is about, or refuses to go on with something else.
 
     Raises:
-        ConfigurationError: The folder holds another run.
+        ConfigurationError: The folder holds another run, or one of another format.
     """
-    path, text = run / "run.json", json.dumps(recipe, indent=2)
-    if path.exists() and path.read_text(encoding="utf-8") != text:
+    path, text = run / "run.json", json.dumps({"format": FORMAT, **recipe}, indent=2)
+    if not path.exists():
+        with whole_file(path) as part:
+            part.write_text(text, encoding="utf-8")
+        return
+    kept = path.read_text(encoding="utf-8")
+    if (found := json.loads(kept).get("format")) != FORMAT:
+        raise ConfigurationError(
+            f"This version of bicross goes on with training of format {FORMAT}; that in {str(run)!r} has format "
+            f"{found!r}. Go on with the version that began it, name another run_folder, or delete this one."
+        )
+    if kept != text:
         raise ConfigurationError(
             f"A run goes on with the settings and data that it began with; {str(run)!r} holds another run. "
             "Repeat the earlier call, name another run_folder, or delete this one."
         )
-    with whole_file(path) as part:
-        part.write_text(text, encoding="utf-8")
 
 
 def load_state(

@@ -23,6 +23,8 @@ class ListStudent(nn.Module):
         towers: By role: "query" and "document", or "both" where they are one; "query" alone where documents are frozen.
         weights: Of the losses; see `StudentSettings`.
         spreads: The teachers' spread within a list. **Unit:** logit. **Shape:** (sets,).
+        means: The teachers' mean score, where the offsets to them begin under the loss "mse"; None: they begin at 0,
+            which the other losses don't see. **Unit:** logit. **Shape:** (sets,).
         sharpness: Multiplies the teacher's scores once they are divided by their spread.
         dimensions: Lengths of the vectors at which the list losses are taken.
         cosine: Whether texts are compared by cosine; False: by dot product.
@@ -39,6 +41,7 @@ class ListStudent(nn.Module):
         *,
         weights: Mapping[str, float],
         spreads: Sequence[float],
+        means: Sequence[float] | None = None,
         sharpness: float = 1.5,
         dimensions: Sequence[int] = (),
         cosine: bool = True,
@@ -46,8 +49,13 @@ class ListStudent(nn.Module):
     ) -> None:
         super().__init__()
         self.towers = nn.ModuleDict(towers)
+        offsets: list[float] | None = None
+        if means is not None and weights.get("mse"):
+            offsets = [sharpness * mean / spread for mean, spread in zip(means, spreads, strict=True)]
         self.scale = (
-            TeacherScale(len(spreads)) if cosine else TeacherScale(len(spreads), initial=1.0, bounds=(1e-3, 100.0))
+            TeacherScale(len(spreads), offsets=offsets)
+            if cosine
+            else TeacherScale(len(spreads), initial=1.0, bounds=(1e-3, 100.0), offsets=offsets)
         )
         self.projection = projection
         self.weights, self.sharpness, self.dimensions, self.cosine = dict(weights), sharpness, tuple(dimensions), cosine
@@ -188,7 +196,12 @@ class _Lists:
 
 
 def _anchor(trained: Mapping[str, Tensor], vectors: Mapping[str, Tensor]) -> Tensor:
-    """1 − cosine with the vectors before training, mean over the texts of each kind."""
+    r"""Mean distance to the vectors before training, added up over queries and documents.
+
+    :math:`\sum_k \frac{1}{n_k} \sum_{i=1}^{n_k} 1 - \cos(v_i, v_i^0)`: :math:`v_i` is the vector of text i of kind k,
+    :math:`v_i^0` that of the student as it was handed over, with all its layers. Li et al. 2018 (arXiv 1802.01483)
+    penalise the distance of weights to those before training; this is the distance of what the weights compute.
+    """
     return torch.stack(
         [
             (1 - functional.cosine_similarity(found, vectors[f"{role}_base"], dim=1)).mean()

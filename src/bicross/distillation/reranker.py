@@ -11,7 +11,7 @@ from typing import Any, Literal
 from bicross.cross_encoder import raw_fingerprint
 from bicross.distillation import losses
 from bicross.distillation.candidates import search_candidates
-from bicross.distillation.fitting import TrainingSettings, claim
+from bicross.distillation.fitting import TrainingSettings, claim, training_arguments
 from bicross.distillation.groups import draw_groups, groups_fingerprint, score_groups
 from bicross.distillation.held_out import choose_weight, split_held_out
 from bicross.distillation.labels import Labels
@@ -76,7 +76,8 @@ def train_reranker(
     """Trains a cross-encoder that reorders what ``bi_encoder`` finds.
 
     The same call goes on where an earlier one was killed: mined candidates, checkpoints and held-out scores are in
-    ``run_folder``.
+    ``run_folder``. Under ``accelerate launch`` every process takes its part of a step, so that a step has
+    ``batch_size`` groups on each.
 
     Args:
         data: One labelled set, or several that are mixed; each is searched by itself.
@@ -139,24 +140,24 @@ def train_reranker(
     if further:
         recipe["further_groups"] = len(further)
     prints = [labels.fingerprint for labels in sets] + ([groups_fingerprint(further)] if further else [])
-    claim(run, {**recipe, "data": prints})
     parts = [split_held_out(labels, held_out, seed=settings.seed) for labels in sets]
     depth = max(window[1], candidates)
-    mined = [search_candidates(labels, bi_encoder, top_k=depth, folder=run) for labels in sets]
+    arguments = training_arguments(run, settings)
+    with arguments.main_process_first():  # the others find what it mined and scored
+        claim(run, {**recipe, "data": prints})
+        mined = [search_candidates(labels, bi_encoder, top_k=depth, folder=run) for labels in sets]
+        train = [(part, all_) for (part, _), all_ in zip(parts, mined, strict=True)]
+        order = [draw_groups(train, epoch, negatives, window, settings.seed, further) for epoch in range(epochs)]
+        if teacher is not None:
+            order = score_groups(order, teacher, run if cache_dir is None else Path(cache_dir))
     tests = [(test, all_.only(test.queries, candidates)) for (_, test), all_ in zip(parts, mined, strict=True)]
     model, tokenizer = load_base(base, seed=settings.seed, dropout=settings.dropout, layers=layers)
-    train = [(part, all_) for (part, _), all_ in zip(parts, mined, strict=True)]
-    order = [draw_groups(train, epoch, negatives, window, settings.seed, further) for epoch in range(epochs)]
-    if teacher is not None:
-        order = score_groups(order, teacher, run if cache_dir is None else Path(cache_dir))
     function = {**_LABEL_LOSSES, **_TEACHER_LOSSES}[loss]
-    checkpoints = train_groups(model, tokenizer, order, loss=function, folder=run, settings=settings)
-    epoch, curve, mean_logit = best_epoch(
-        model, tokenizer, checkpoints, tests, max_length=inference_length, bf16=settings.bf16
-    )
-    load_weights(model, checkpoints[epoch])
-    if loss not in _CALIBRATED:
-        centre_logits(model, mean_logit)
+    checkpoints = train_groups(model, tokenizer, order, loss=function, arguments=arguments, settings=settings)
+    with arguments.main_process_first():
+        epoch, curve, mean_logit = best_epoch(
+            model, tokenizer, checkpoints, tests, max_length=inference_length, bf16=settings.bf16
+        )
     weight = choose_weight(curve, tolerance=weight_tolerance)
     report = RerankerReport(
         folder=out,
@@ -179,7 +180,12 @@ def train_reranker(
         "held_out_ndcg": report.ndcg,
     }
     extras = {"stage1_weight": weight, "stage1_scale": "candidates", **recipe, **chosen}
-    write_model(out, model, tokenizer, max_length=inference_length, extras=extras)
+    if arguments.should_save:
+        load_weights(model, checkpoints[epoch])
+        if loss not in _CALIBRATED:
+            centre_logits(model, mean_logit)
+        write_model(out, model, tokenizer, max_length=inference_length, extras=extras)
+    arguments.distributed_state.wait_for_everyone()
     if weight == 1.0:
         warnings.warn(
             "On the held-out queries the cross-encoder adds no more nDCG@10 to the first stage than "

@@ -21,15 +21,15 @@ from bicross.whole_file import whole_file
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
-_PACKAGES = ("bicross", "numpy", "torch", "transformers", "tokenizers", "accelerate", "pyarrow")
+_PACKAGES = ("bicross", "numpy", "torch", "transformers", "tokenizers", "accelerate", "peft", "pyarrow", "datasets")
 
 
 class RunFolder:
     """A folder of stages, each of which is done once.
 
-    ``run.json`` is the manifest: the run's settings, the versions of the packages, and for every stage a hash of what
-    went in, the hashes of the files that came out, what it found, and how long it took. It is replaced as a whole after
-    every stage, so that a kill leaves a manifest that is true.
+    ``run.json`` is the manifest: the run's settings, the versions of the packages in the last call, and for every stage
+    the versions that did it, a hash of what went in, the hashes of the files that came out, what it found, and how long
+    it took. It is replaced as a whole after every stage, so that a kill leaves a manifest that is true.
 
     Args:
         folder: Created where it doesn't exist.
@@ -103,7 +103,7 @@ class RunFolder:
             return dict(entry["found"])
         for path in (*outputs, *(state if entry.get("key") != key else ())):
             _remove(self.folder / path)
-        stages[name] = {"key": key, "inputs": _jsonable(inputs)}
+        stages[name] = {"key": key, "inputs": _jsonable(inputs), "versions": self.manifest["versions"]}
         self._write()
         logger.info("%s …", name)
         started = time.monotonic()

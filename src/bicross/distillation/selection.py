@@ -15,6 +15,7 @@ from bicross.distillation.held_out import Reranked, weight_curve
 from bicross.distillation.labels import Labels
 from bicross.distillation.packing import has_bf16, score_pairs
 from bicross.distillation.trainer import load_weights
+from bicross.whole_file import whole_file
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +86,8 @@ def rerank(
         use_bf16 = has_bf16() if bf16 is None else bf16
         cross = score_pairs(model, tokenizer, pairs, max_length=max_length, bf16=use_bf16).reshape(mined.scores.shape)
         if keep is not None:
-            np.save(keep, cross)
+            with whole_file(keep) as part, part.open("wb") as file:
+                np.save(file, cross)
     gains = [[float(d in q.positives) for d in mined.of(i)] for i, q in labels.queries.items()]
     relevant = np.array([len(q.positives) for q in labels.queries.values()])
     return Reranked(labels.name, mined.scores, cross, np.array(gains, dtype=np.float32), relevant)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from bicross.distillation.list_batches import Lists, fingerprint
 from bicross.distillation.lists import CandidateLists
 from bicross.distillation.student_session import Outcome, Session
 from bicross.distillation.student_settings import LIST_LOSSES, StudentSettings
-from bicross.encoding.files import write_json
+from bicross.encoding.checkpoint import optional_json
 from bicross.encoding.saving import push
 from bicross.errors import CheckpointError, ConfigurationError, DimensionMismatchError, InputError
 from bicross.types import Encoder
@@ -63,15 +63,16 @@ def train_bi_encoder(
 ) -> StudentReport:
     """Trains a bi-encoder to order candidates as their teacher does.
 
-    The same call goes on where an earlier one was killed, to the same weights. Under ``accelerate launch`` every
-    process takes its part of a step, so that a step has ``batch_size`` lists on each.
+    The same call goes on where an earlier one was killed, to the same weights; where the model is written already, it
+    returns the earlier call's report. Under ``accelerate launch`` every process takes its part of a step, so that a
+    step has ``batch_size`` lists on each.
 
     Args:
         data: Candidate lists with a teacher's scores; several sets are mixed, and each learns its own scale and offset,
             so that their teachers may have different units. A list without candidates is a text whose vector alone is
             kept or matched (the losses "anchor" and "vectors").
         student: What the student starts from, and what encodes the documents where they are frozen.
-        out: The model's folder; written at the end.
+        out: The model's folder; it appears as a whole at the end.
         settings: What the student is, and how it is trained.
         held_out: Lists to choose the epoch by; None: ``settings.held_out`` lists of each set.
         query_tower: Another, smaller model that becomes the query tower, where documents are frozen; None: the
@@ -84,7 +85,8 @@ def train_bi_encoder(
         What was chosen and how good it is. The folder holds it too, in ``bicross.json``.
 
     Raises:
-        ConfigurationError: Arguments that make no sense, ``out`` isn't empty, or ``run_folder`` holds another run.
+        ConfigurationError: Arguments that make no sense, ``out`` holds something else than this call's model, or
+            ``run_folder`` holds another run.
         InputError: No list, a teacher that gives all candidates of a query one score, or lists from which none of the
             losses can learn.
         DimensionMismatchError: A trained query tower's vectors don't fit the frozen documents'.
@@ -96,7 +98,7 @@ def train_bi_encoder(
     tests = [] if held_out is None else [held_out] if isinstance(held_out, CandidateLists) else list(held_out)
     out = Path(out)
     run = Path(run_folder) if run_folder is not None else out.with_name(f"{out.name}.run")
-    _check(student, settings, query_tower, vector_teacher, out)
+    check_student(student, settings, query_tower, vector_teacher)
     if len(tests) not in (0, len(sets)):
         raise ConfigurationError(f"held_out must have one set for each of the {len(sets)} in data; got {len(tests)}.")
     recipe = {
@@ -104,12 +106,15 @@ def train_bi_encoder(
         "query_tower": None if query_tower is None else query_tower.query_fingerprint,
         "vector_teacher": None if vector_teacher is None else vector_teacher.document_fingerprint,
         "settings": _jsonable(settings),
+        "data": fingerprint([*sets, *tests]),
     }
+    if (finished := _finished(out, recipe)) is not None:
+        return _report(out, finished, student, settings)
     arguments = training_arguments(run, settings.trainer)
     with arguments.main_process_first():
         lists = Lists.of([*sets, *tests])
         _check_teaching(lists, len(sets), settings)
-        claim(run, {**recipe, "data": fingerprint([*sets, *tests])})
+        claim(run, recipe)
         session = Session(student, lists, settings, query_tower, vector_teacher, cache, arguments)
     if tests:
         train = [row for row in lists.rows if row.source < len(sets)]
@@ -118,9 +123,34 @@ def train_bi_encoder(
         train, held = split_lists(lists, settings.held_out, seed=settings.trainer.seed)
     outcome = session.train(train, held)
     if arguments.should_save:
-        session.write(out)
-        write_json(out / "bicross.json", {**recipe, **asdict(outcome)})
+        session.write(out, {**recipe, **asdict(outcome)})
     arguments.distributed_state.wait_for_everyone()
+    return _report(out, outcome, student, settings)
+
+
+def _finished(out: Path, recipe: Mapping[str, Any]) -> Outcome | None:
+    """What an earlier call that made the same model came to; None where ``out`` is empty or doesn't exist.
+
+    Raises:
+        ConfigurationError: The folder holds something else.
+    """
+    if not out.exists() or not any(out.iterdir()):
+        return None
+    kept = optional_json(out / "bicross.json")
+    if any(kept.get(name) != value for name, value in recipe.items()):
+        raise ConfigurationError(
+            f"A model is written into a new or empty folder; {str(out)!r} isn't empty, and holds no model of these "
+            "settings and data. Name another folder, or delete this one."
+        )
+    return Outcome.of(kept)
+
+
+def _report(out: Path, outcome: Outcome, student: BiEncoder, settings: StudentSettings) -> StudentReport:
+    """The report of a model that is written.
+
+    Raises:
+        CheckpointError: The documents were frozen, and have another fingerprint than before.
+    """
     with BiEncoder.load(out, device="cpu", backend="torch") as trained:
         print_ = trained.document_fingerprint
     if settings.towers == "query" and print_ != student.document_fingerprint:
@@ -166,15 +196,18 @@ def _jsonable(settings: StudentSettings) -> dict[str, Any]:
     return loaded
 
 
-def _check(
+def check_student(
     student: BiEncoder,
     settings: StudentSettings,
     query_tower: BiEncoder | None,
     vector_teacher: Encoder | None,
-    out: Path,
 ) -> None:
-    if out.exists() and any(out.iterdir()):
-        raise ConfigurationError(f"A model is written into a new or empty folder; {str(out)!r} isn't empty.")
+    """Whether these models and settings go together; before anything is computed.
+
+    Raises:
+        ConfigurationError: They don't; says which.
+        DimensionMismatchError: The query tower's vectors don't fit the frozen documents'.
+    """
     if student.similarity_name not in ("cosine", "dot"):
         raise ConfigurationError(
             f"A student compares by cosine or dot product; this one by {student.similarity_name!r}. Choose another."

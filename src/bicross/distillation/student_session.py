@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,15 @@ class Outcome:
     lists: int
     held_out: int
 
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Outcome:
+        """What a model's ``bicross.json`` says that its training came to."""
+        values = {field.name: record[field.name] for field in fields(Outcome)}
+        losses = tuple((step, loss) for step, loss in values["losses"])
+        return Outcome(
+            **values | {"curve": tuple(values["curve"]), "losses": losses, "scales": tuple(values["scales"])}
+        )
+
 
 class Session:
     """One call of `train_bi_encoder`: the module, the data and the folder."""
@@ -100,6 +110,7 @@ class Session:
             self.towers,
             weights=settings.weights,
             spreads=lists.spreads.tolist(),
+            means=[_mean(lists, source) for source in range(len(lists.spreads))],
             sharpness=settings.sharpness,
             dimensions=settings.matryoshka,
             cosine=student.similarity_name == "cosine",
@@ -170,9 +181,9 @@ class Session:
             held_out=len(held),
         )
 
-    def write(self, out: Path) -> None:
-        """Writes the model; what wasn't trained is copied as it was."""
-        write_towers(self.checkpoint, self.towers, self.limits, out, half=self.settings.half)
+    def write(self, out: Path, record: Mapping[str, Any]) -> None:
+        """Writes the model with the record of its training; what wasn't trained is copied as it was."""
+        write_towers(self.checkpoint, self.towers, self.limits, out, half=self.settings.half, record=record)
 
     def _epoch(self, train: list[Row], epoch: int) -> list[tuple[Row, Positions]]:
         """All rows in a new order, each with the candidates that were drawn for this epoch."""
@@ -207,6 +218,13 @@ class Session:
             {"params": own, "weight_decay": 0.0, "lr": self.settings.scale_learning_rate},
         ]
         return torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.learning_rate, fused=True)
+
+
+def _mean(lists: Lists, source: int) -> float:
+    """Mean of a set's scores; 0 where it has none. **Unit:** logit."""
+    scores = [row.scores[np.isfinite(row.scores)] for row in lists.rows if row.source == source]
+    known = np.concatenate([*scores, np.zeros(0, np.float32)])
+    return float(known.mean(dtype=np.float64)) if len(known) else 0.0
 
 
 def _checkpoint(student: BiEncoder, query_tower: BiEncoder | None) -> BiCheckpoint:

@@ -19,7 +19,8 @@ from bicross.encoding.backends.torch import TowerModule
 from bicross.encoding.backends.torch_loading import quiet_transformers
 from bicross.encoding.backends.torch_options import TorchOptions
 from bicross.encoding.batching import pad
-from bicross.encoding.files import make_empty
+from bicross.encoding.checkpoint import optional_json
+from bicross.encoding.files import make_empty, write_json
 from bicross.encoding.prompts import Role
 from bicross.encoding.saving import copy_tokenizer, save_bi_checkpoint
 from bicross.encoding.specs import BiCheckpoint, DenseSpec, NormalizeSpec, StaticSpec, TowerSpec
@@ -88,31 +89,47 @@ def _prepare(tower: TowerModule, settings: StudentSettings) -> None:
             module.p = settings.trainer.dropout
     if settings.layers is not None:
         prune_layers(model, settings.layers)
+    _freeze(model, settings)
+    if settings.lora is not None:
+        tower.model = _with_adapters(model, settings.lora)
+
+
+def _freeze(model: Any, settings: StudentSettings) -> None:
+    """Takes from the training what stays as it is, and the pooler, from which no bi-encoder's vector comes."""
     embeddings = model.get_input_embeddings()
     if settings.freeze_layers:
         _, _, stack = layer_stack(model)
         if not 0 < settings.freeze_layers <= len(stack):
             raise ConfigurationError(f"freeze_layers must be from 0 to {len(stack)}; got {settings.freeze_layers!r}.")
+        if settings.lora is not None and settings.freeze_layers == len(stack):
+            raise ConfigurationError(
+                f"lora adapts the layers that aren't frozen; freeze_layers={settings.freeze_layers!r} freezes all. "
+                "Freeze fewer, or leave one of the two out."
+            )
         for layer in stack[: settings.freeze_layers]:
             layer.requires_grad_(False)
         embeddings = getattr(model, "embeddings", embeddings)
     if settings.freeze_layers or settings.freeze_embeddings:
         embeddings.requires_grad_(False)
     for name, module in model.named_children():
-        if name == "pooler":  # no bi-encoder's vector comes out of it
+        if name == "pooler":
             module.requires_grad_(False)
-    if settings.lora is not None:
-        tower.model = _with_adapters(model, settings.lora)
 
 
 def _with_adapters(model: Any, rank: int) -> Any:
+    """The model with adapters of all linear layers but the frozen ones, whose weights a merge would change."""
     try:
         from peft import LoraConfig, LoraModel
     except ImportError:
         raise MissingExtraError(
             'lora needs peft, which is not installed. Run: pip install "bicross[distill]"'
         ) from None
-    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", bias="none")
+    frozen = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and not module.weight.requires_grad
+    ]
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", exclude_modules=frozen, bias="none")
     return LoraModel(model, config, "default")
 
 
@@ -164,6 +181,7 @@ def write_towers(
     folder: Path,
     *,
     half: bool,
+    record: Mapping[str, Any],
 ) -> Path:
     """Writes the student's checkpoint; what wasn't trained is copied as it was.
 
@@ -173,6 +191,7 @@ def write_towers(
         limits: Most tokens of a text, by role.
         folder: Where to; must be empty or not exist. It appears once it is complete.
         half: Whether trained weights are written as float16.
+        record: JSON values about the training, for the folder's ``bicross.json``.
 
     Raises:
         ConfigurationError: The folder holds files already.
@@ -186,6 +205,8 @@ def write_towers(
             for role, original in (("query", checkpoint.query), ("document", checkpoint.document))
         )
         save_bi_checkpoint(replace(checkpoint, query=query, document=document), part, limits)
+    extras = part / "bicross.json"
+    write_json(extras, {**optional_json(extras), **record})
     make_empty(folder)
     folder.rmdir()
     part.rename(folder)

@@ -12,7 +12,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from bicross.distillation.fitting import TrainingSettings, finite, fit, training_arguments
+from bicross.distillation.fitting import TrainingSettings, finite, fit
 from bicross.distillation.packing import pack
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -66,7 +66,7 @@ def train_groups(
     epochs: Sequence[Sequence[Group]],
     *,
     loss: Loss,
-    folder: Path,
+    arguments: Any,
     settings: TrainingSettings,
 ) -> list[Path]:
     """Trains, or goes on from the folder's last complete checkpoint.
@@ -76,7 +76,7 @@ def train_groups(
         tokenizer: The model's; its truncation is set here.
         epochs: The groups of every epoch, in the order in which they are to be seen.
         loss: A function of `bicross.distillation.losses`.
-        folder: Where the checkpoints are.
+        arguments: As `training_arguments` makes them; the checkpoints go into their ``output_dir``.
         settings: See there.
 
     Returns:
@@ -84,11 +84,10 @@ def train_groups(
 
     Raises:
         ConfigurationError: There are fewer groups than a batch takes.
-        MissingExtraError: accelerate isn't installed.
+        TrainingError: A loss or a gradient isn't a finite number.
     """
     tokenizer.no_padding()
     tokenizer.enable_truncation(settings.max_length)
-    arguments = training_arguments(folder, settings)
     return fit(
         GroupScorer(model, loss),
         epochs,

@@ -26,15 +26,24 @@ class TeacherScale(nn.Module):
         teachers: How many there are.
         initial: First scale. 20 for cosines; 1 for unbounded dot products.
         bounds: Smallest and largest scale.
+        offsets: First offset of each; None: 0. Regression needs one near the mean of what is learned: the steps of a
+            training don't lead to one that is hundreds away. Losses that compare a query's candidates don't see it.
     """
 
     def __init__(
-        self, teachers: int = 1, *, initial: float = 20.0, bounds: tuple[float, float] = (SMALLEST, LARGEST)
+        self,
+        teachers: int = 1,
+        *,
+        initial: float = 20.0,
+        bounds: tuple[float, float] = (SMALLEST, LARGEST),
+        offsets: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         self.bounds = bounds
         self.log_scale = nn.Parameter(torch.full((teachers,), math.log(initial)))
-        self.offset = nn.Parameter(torch.zeros(teachers))
+        self.offset = nn.Parameter(
+            torch.zeros(teachers) if offsets is None else torch.tensor(offsets, dtype=torch.float32)
+        )
 
     @property
     def scales(self) -> Tensor:
