@@ -5,7 +5,8 @@
 The teacher is a cross-encoder that is trained here on SQuAD's train split alone (questions, and halves of its
 paragraphs). `distill` then makes queries of a corpus, with all ways in turn or with one (`--ways`), and trains both
 towers of the base on the teacher's scores. Base, teacher and student are measured on dev queries of the corpus, which
-no stage has seen; seconds are those of the run's stages. Killed at any moment, the same command goes on.
+no stage has seen; seconds are those of the run's stages (after a kill, of the last attempt). Killed at any moment, the
+same command goes on.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from bicross.evaluation.statistics import paired_test
 from bicross.second_stage import SecondStage
 
 SEED = 13
-QUERIES, HALVES, HELD_OUT = 4500, 500, 50
+QUERIES, HALVES, HELD_OUT = 3000, 400, 50
 SAMPLE = 200
 """Dev queries on which the teacher is measured, too."""
 RUNS = ("base", "teacher", "student", "student_two_stage")
@@ -47,7 +48,7 @@ TEACHER = TrainingSettings(batch_size=16, learning_rate=6e-5, warmup=0.1, max_le
 def teacher(data: Path, run: Path, encoder: BiEncoder, cache: VectorCache) -> Path:
     """The folder of a cross-encoder that was trained on SQuAD alone; trained here unless it is there."""
     out = run / "teacher"
-    if not (out / "bicross.json").exists():
+    if not (out / "model.safetensors").exists():  # what is written last
         questions = train_split(data, "squad")
         train_reranker(
             [questions.sample(QUERIES, seed=SEED), extract_halves(questions, HALVES, seed=SEED)],
@@ -68,13 +69,13 @@ def run_of(name: str, ways: tuple[str, ...], cross: CrossEncoder, base: BiEncode
     student = StudentSettings(
         freeze_layers=2, topic_lists=16, epochs=options.epochs, base_share=options.base_share, candidates=8
     )
+    data = load_dataset(options.data / name, "dev")
     weight = SecondStage(cross, options.stage1_weight).stage1_weight
     settings = DistillSettings(
         made=options.made, ways=ways, gap_queries=0, stage1_weight=weight, student=student, seed=SEED
     )
     folder = options.run / f"{name}-{'-'.join(ways)}"
     report = distill(corpus, cross, base, out=folder, settings=settings, cache_dir=options.cache)
-    data = load_dataset(options.data / name, "dev")
     sample = data.sample(SAMPLE, seed=SEED)
     with report.load() as trained:
         pair = measure_pair(base, cross, sample, student=trained, stage1_weight=weight, cache_dir=options.cache)
@@ -101,7 +102,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=data_folder())
     parser.add_argument("--corpora", nargs="+", default=["tldr"], help="folders of the data that have a dev split")
-    parser.add_argument("--ways", nargs="+", default=["all"], help=f"all, or some of {', '.join(WAYS)}, each by itself")
+    parser.add_argument("--ways", nargs="+", default=["all"], choices=["all", *WAYS], help="each by itself, or all")
     parser.add_argument("--made", type=int, default=4000, help="queries")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--stage1-weight", type=float, help="of the base in the teacher; default: the teacher's own")

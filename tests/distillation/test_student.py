@@ -463,6 +463,13 @@ def test_what_is_held_out_stays_so_when_other_lists_come_and_go() -> None:
     asked = {every.queries[row.query] for row in held}
     assert len(held) == 10
     assert asked.isdisjoint(every.queries[row.query] for row in train)
+    answers = {place for row in held for place in row.documents[row.labels > 0].tolist()}
+    assert any(answers & set(row.documents.tolist()) for row in every.rows if every.queries[row.query] not in asked)
+    for row in train:
+        assert answers.isdisjoint(row.documents.tolist())
+        assert len(row.documents) == len(row.scores) == len(row.labels)
+        before = every.rows[row.query]
+        assert row.scores.tolist() == before.scores[~np.isin(before.documents, list(answers))].tolist()
     some = known_order()
     fewer = Lists.of([CandidateLists([one for i, one in enumerate(some) if i % 3], some.documents)])
     _, again = split_lists(fewer, 5, seed=3)

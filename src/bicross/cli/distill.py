@@ -164,7 +164,7 @@ def distill(
     )
     labels = read_corpus(corpus, queries, qrels, split=split)
     test = None if test_split is None else load_dataset(corpus, test_split)
-    name = teacher or ("starter" if scores is None else None)
+    name = teacher if teacher is not None else "starter" if scores is None else None
     if not settings.asks_teacher(made=not labels.queries):
         name = None
     if name is None and teacher_prompt is not None:

@@ -66,15 +66,18 @@ def model_card(facts: Mapping[str, Any]) -> str:
 
 def _taught(recipe: Mapping[str, Any]) -> str:
     data, teacher, scores = recipe["data"], recipe["teacher"], recipe["scores"]
+    if scores is not None:
+        return f"on scores of candidates ({scores}) of *{data}*"
     if teacher is not None:
         return f"to order the documents of *{data}* as the cross-encoder *{teacher}* does"
-    return f"on {'judged queries' if scores is None else f'scores of candidates ({scores})'} of *{data}*"
+    return f"on judged queries of *{data}*"
 
 
 def _teachers(recipe: Mapping[str, Any]) -> list[str]:
     lines = []
     if recipe["teacher"] is not None:
-        lines.append(f"- Teacher: {recipe['teacher']}, trained on {_listed(recipe['teacher_trained_on'])}.")
+        role = "Teacher" if recipe["scores"] is None else "Measured beside it"
+        lines.append(f"- {role}: {recipe['teacher']}, trained on {_listed(recipe['teacher_trained_on'])}.")
     if recipe["scores"] is not None:
         lines.append(f"- Scores that were there already: {recipe['scores']}.")
     return lines

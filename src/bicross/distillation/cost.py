@@ -10,6 +10,7 @@ import numpy as np
 
 from bicross.bi_encoder import BiEncoder
 from bicross.cross_encoder import raw_scores
+from bicross.distillation.flow_checks import check_scores, check_training
 from bicross.distillation.flow_queries import held_out_count
 from bicross.distillation.flow_settings import DistillSettings
 from bicross.distillation.labels import Labels
@@ -67,6 +68,11 @@ def estimate_cost(
         InputError: There are no documents.
     """
     settings = settings or DistillSettings()
+    check_training(student, settings.training)
+    if scores is not None:
+        check_scores(labels, rounds)
+    if not settings.asks_teacher(made=not labels.queries):
+        teacher = None
     texts = [text for document_id, text in labels.documents.items() if document_id not in labels.hidden]
     if not texts:
         raise InputError("A cost is estimated from documents; got none.")

@@ -24,6 +24,8 @@ from bicross.whole_file import whole_file
 FORMAT = 1
 """Of a run's folder; raised where another version's checkpoints or settings aren't understood."""
 _DONE = "complete"
+_PATIENCE = 30 * 24 * 3600
+"""Seconds that other processes wait for the first one, which mines and scores alone; half an hour by default."""
 _NAMED = 8
 """Queries that an error names."""
 
@@ -234,6 +236,7 @@ def training_arguments(folder: Path, settings: TrainingSettings) -> Any:
         use_cpu=not torch.cuda.is_available(),
         train_sampling_strategy="sequential",
         remove_unused_columns=False,
+        ddp_timeout=_PATIENCE,
         dataloader_pin_memory=False,
         disable_tqdm=not settings.show_progress,
         report_to="none",

@@ -45,7 +45,8 @@ def _check_layers(tower: TowerSpec, settings: StudentSettings) -> None:
     changed = settings.layers is not None or settings.freeze_layers
     if (settings.static or isinstance(tower.encoder, StaticSpec)) and (changed or settings.lora is not None):
         raise ConfigurationError(
-            "A table of token vectors has no layers to prune, freeze or adapt. Leave layers, freeze_layers and lora "
+            "A table of token vectors has no layers to prune, freeze or adapt; got "
+            f"layers={settings.layers!r}, freeze_layers={settings.freeze_layers!r}, lora={settings.lora!r}. Leave them "
             "out."
         )
     if not changed:
@@ -57,7 +58,10 @@ def _check_layers(tower: TowerSpec, settings: StudentSettings) -> None:
         count = len(spread(count, settings.layers))
     most = count if settings.lora is None else count - 1  # adapters are for layers that aren't frozen
     if not 0 <= settings.freeze_layers <= most:
-        raise ConfigurationError(f"freeze_layers must be from 0 to {most} here; got {settings.freeze_layers!r}.")
+        raise ConfigurationError(
+            f"freeze_layers must be from 0 to {most} (lora needs one layer that isn't frozen); got "
+            f"{settings.freeze_layers!r}. Freeze fewer."
+        )
 
 
 def check_scores(labels: Labels, rounds: int) -> None:

@@ -156,7 +156,10 @@ def kept_made_queries(
 
 def _identity(generator: QueryGenerator | None) -> str | None:
     """What tells one generator from another: its fingerprint, or the name of its function or class."""
-    if generator is None or hasattr(generator, "fingerprint"):
-        return getattr(generator, "fingerprint", None)
+    if generator is None:
+        return None
+    fingerprint: str | None = getattr(generator, "fingerprint", None)  # a model's is read from its weights, once
+    if fingerprint is not None:
+        return fingerprint
     named: Any = generator if hasattr(generator, "__qualname__") else type(generator)
     return f"{named.__module__}.{named.__qualname__}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -29,7 +29,9 @@ labels, among all documents of the held-out lists (of all lists, where documents
 
 
 def split_lists(lists: Lists, count: int, *, seed: int) -> tuple[list[Row], list[Row]]:
-    """Divides the rows so that no query is on both sides, and no document that is relevant to one on each.
+    """Divides the rows so that no query is on both sides, and no held-out query's answer is trained on.
+
+    Not even as another query's candidate, so that the held-out figures are those of documents that are new.
 
     What is held out depends on the seed and the queries' texts alone: a later round, whose lists are of other queries
     in part, holds out none that an earlier one was trained on.
@@ -53,7 +55,7 @@ def split_lists(lists: Lists, count: int, *, seed: int) -> tuple[list[Row], list
     taken = {lists.queries[row.query] for row in held}
     answers = {document for row in held for document in row.documents[row.labels > 0].tolist()}
     train = [
-        row
+        _without(row, answers)
         for row in lists.rows
         if lists.queries[row.query] not in taken and answers.isdisjoint(row.documents[row.labels > 0].tolist())
     ]
@@ -64,6 +66,13 @@ def split_lists(lists: Lists, count: int, *, seed: int) -> tuple[list[Row], list
     if dropped := len(lists.rows) - len(held) - len(train):
         logger.info("%d lists share a query or an answer with a held-out one and are not trained on", dropped)
     return train, held
+
+
+def _without(row: Row, documents: set[int]) -> Row:
+    kept = ~np.isin(row.documents, list(documents))
+    if kept.all():
+        return row
+    return replace(row, documents=row.documents[kept], scores=row.scores[kept], labels=row.labels[kept])
 
 
 def _lot(query: str, seed: int) -> bytes:

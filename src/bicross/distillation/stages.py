@@ -74,10 +74,13 @@ class Flow:
     @cached_property
     def facts(self) -> dict[str, Any]:
         """How much of what there is, for the reader."""
-        judged = sum(bool(query.positives) for query in self.labels.queries.values())
+        trained = self.labels.queries
+        if self.given is not None:
+            trained = {one.query_id: trained[one.query_id] for one in self.given}
+        judged = sum(bool(query.positives) for query in trained.values())
         return {
             "documents": len(self.labels.documents) - len(self.labels.hidden),
-            "queries": len(self.labels.queries),
+            "queries": len(trained),
             "judged": judged,
             "made": self.made,
             "test": None if self.test is None else {"name": self.test.name, "queries": len(self.test.queries)},
@@ -260,7 +263,8 @@ class Flow:
 
 
 def _ranked(path: Path) -> CandidateLists:
-    """Mined lists with ranks in place of scores: what a miner found first is highest, random documents are last."""
+    """Mined lists with ranks in place of scores: judged documents first, then as they were found, random ones last."""
     lists = CandidateLists.read(path)
     ranks = np.concatenate([one.ranks for one in lists]).astype(np.float32)
-    return lists.with_scores(np.where(ranks > 0, -ranks, -np.inf))
+    judged = np.isfinite(np.concatenate([one.labels for one in lists]))
+    return lists.with_scores(np.where(judged, 0.0, np.where(ranks > 0, -ranks, -np.inf)))

@@ -45,9 +45,9 @@ class StudentSettings:
         matryoshka: Lengths of the vectors at which the list losses are taken; none: the whole vector alone.
         candidates: Candidates of a list in one step, drawn anew every epoch over the whole range of the teacher's
             scores; None: 8 where documents are encoded, and all where they are frozen.
-        topic_lists: Lists that share documents stand together in a step, in runs of at most so many: a document is
-            encoded once for all of them, and each has the others' candidates as hard negatives (topic-aware batches:
-            Hofstätter et al. 2021, arXiv 2104.06967). None: a step's lists are drawn at random.
+        topic_lists: Lists that share documents stand together in the order, in runs of at most so many: a document is
+            encoded once for all of a step, and each has the others' candidates as hard negatives (topic-aware batches:
+            Hofstätter et al. 2021, arXiv 2104.06967). The batch is at least as large. None: the order is random.
         epochs: How often every list is seen, at most.
         patience: Stop after so many epochs in which neither held-out figure rose.
         held_out: Lists of each set that are kept from training, to choose the epoch by.
