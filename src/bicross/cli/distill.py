@@ -59,7 +59,9 @@ def distill(
     ] = 0.0,
     topic_lists: Annotated[
         int | None,
-        typer.Option("--topic-lists", help="Queries that share candidates, in a run of so many in one step; 32, say."),
+        typer.Option(
+            "--topic-lists", help="Queries that share candidates stand together, in runs of so many; 32, say."
+        ),
     ] = None,
     epochs: Annotated[int, typer.Option(help="How often every query is seen, at most.")] = 3,
     batch_size: Annotated[int | None, typer.Option(help="Queries of a step.")] = None,
