@@ -54,8 +54,9 @@ def split_lists(lists: Lists, count: int, *, seed: int) -> tuple[list[Row], list
         held += sorted(drawn, key=lambda row: row.query)
     taken = {lists.queries[row.query] for row in held}
     answers = {document for row in held for document in row.documents[row.labels > 0].tolist()}
+    gone = np.array(sorted(answers), dtype=np.int64)
     train = [
-        _without(row, answers)
+        _without(row, gone)
         for row in lists.rows
         if lists.queries[row.query] not in taken and answers.isdisjoint(row.documents[row.labels > 0].tolist())
     ]
@@ -68,8 +69,8 @@ def split_lists(lists: Lists, count: int, *, seed: int) -> tuple[list[Row], list
     return train, held
 
 
-def _without(row: Row, documents: set[int]) -> Row:
-    kept = ~np.isin(row.documents, list(documents))
+def _without(row: Row, documents: Positions) -> Row:
+    kept = ~np.isin(row.documents, documents)
     if kept.all():
         return row
     return replace(row, documents=row.documents[kept], scores=row.scores[kept], labels=row.labels[kept])
