@@ -1,18 +1,18 @@
 """Trains one student for three domains and documentation: the recipes in `docs/distillation.md`, with every setting.
 
-    python benchmarks/train_student.py --out build/starter --teacher-precision int8 \\
-        --share 0.62 --freeze-layers 2 --learning-rate 4e-5 --base-share 0.5
-    python benchmarks/train_student.py --out build/query-tower --teacher-precision int8 --towers query --epochs 4
-    python benchmarks/train_student.py --out build/topics --teacher-precision int8 --topics --topic-lists 32 \\
+    python benchmarks/train_student.py --out build/starter --teacher-precision int8 --topics --topic-lists 32 \\
         --batch-size 64 --negatives 5 --halves-weight 0.7 --freeze-layers 2 --learning-rate 5e-5 --epochs 2 \\
         --held-out 100 --max-length 192 --losses kl=1 margin_mse=0.3 contrastive=0.3 anchor=0.05
+    python benchmarks/train_student.py --out build/query-tower --teacher-precision int8 --towers query --epochs 4
+    python benchmarks/train_student.py --out build/averaged --teacher-precision int8 \\
+        --share 0.62 --freeze-layers 2 --learning-rate 4e-5 --base-share 0.5
 
-The first is the starter bi-encoder, which encodes documents anew (without `--base-share` it is the student of both
-towers in `student_quality-both-towers.json`); the second is a query tower for indexes of the base that stay as they
-are. The lists of both are those that the fast cross-encoder learns from (`train_fast.py`), so that a pair is scored
-once for all; they are kept in the run's folder. The third learns from whole neighbourhoods of documents with their
-queries, in steps of one topic: several times as many lists in the same time. The teacher is the starter cross-encoder
-with a share of the bi-encoder.
+The first is the starter bi-encoder, which encodes documents anew: it learns from whole neighbourhoods of documents with
+their queries, in steps of one topic, several times as many lists in the same time. The second is a query tower for
+indexes of the base that stay as they are. The third is an earlier starter; without `--base-share` it is the student of
+both towers in `student_quality-both-towers.json`. The lists of these two are those that the fast cross-encoder learns
+from (`train_fast.py`). Pairs are scored once for all; lists are kept in the run's folder. The teacher is the starter
+cross-encoder with a share of the bi-encoder.
 `--losses contrastive=1` learns from the judgments alone, in as many steps: what does the teacher add?
 
 Reads the train splits from `--data`, `$BICROSS_DATA` or `../shared/data`, and the documentation of the installed
