@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from cached_encoder import CachedEncoder
 from common import data_folder, machine, write_report
+from student_quality import measured
 from train_starter import train_split
 
 from bicross import BiEncoder, CrossEncoder
@@ -28,25 +29,23 @@ from bicross.caches import VectorCache
 from bicross.distillation import (
     CandidateLists,
     MiningSettings,
-    ScoredList,
     StudentSettings,
     mine_candidates,
     sample_lists,
     score_candidates,
     train_bi_encoder,
 )
-from bicross.evaluation import evaluate
-from bicross.evaluation.datasets import Dataset, load_dataset
-from bicross.evaluation.statistics import paired_test
+from bicross.distillation.held_out import split_held_out
+from bicross.distillation.lists import KINDS
+from bicross.evaluation.datasets import load_dataset
 
 SEED = 17
 SETS = ("tldr", "medquad", "squad")
 POOL, TRAINED_ON, EPOCHS = 24, 12, 3
 STAGE1_WEIGHT = 0.3
-ALL_KINDS = ("positive", "negative", "dense", "bm25", "easy")
 
-SUM = {"kl": 1.0, "margin_mse": 0.3, "contrastive": 0.1, "anchor": 0.05}
-LOSSES = {
+SUM = StudentSettings().weights
+LOSSES: dict[str, Mapping[str, float]] = {
     "KL": {"kl": 1.0},
     "MarginMSE": {"margin_mse": 1.0},
     "MSE": {"mse": 1.0},
@@ -64,49 +63,16 @@ MIXES: dict[str, dict[str, Any]] = {
 }
 
 
-def of_kinds(lists: CandidateLists, kinds: Sequence[str]) -> CandidateLists:
-    """The candidates of some kinds."""
-    kept: list[ScoredList] = []
-    for one in lists:
-        rows = [i for i, kind in enumerate(one.kinds) if kind in kinds]
-        ids, chosen = tuple(one.document_ids[i] for i in rows), tuple(one.kinds[i] for i in rows)
-        kept.append(
-            ScoredList(one.query_id, one.query, ids, one.scores[rows], one.labels[rows], chosen, one.ranks[rows])
-        )
-    return CandidateLists([one for one in kept if len(one) > 1], lists.documents, lists.metadata)
-
-
 def sampled(lists: CandidateLists, mix: dict[str, Any]) -> CandidateLists:
-    """What is trained on."""
-    settings = {"count": TRAINED_ON, **{name: value for name, value in mix.items() if name != "kinds"}}
-    return sample_lists(of_kinds(lists, mix.get("kinds", ALL_KINDS)), seed=SEED, **settings)
+    """What is trained on: of the candidates of some kinds, those that are chosen."""
+    settings = {"count": TRAINED_ON, "kinds": KINDS, **mix}
+    kinds = settings.pop("kinds")
+    parts = [one.part([i for i, kind in enumerate(one.kinds) if kind in kinds]) for one in lists]
+    some = CandidateLists([one for one in parts if len(one) > 1], lists.documents, lists.metadata)
+    return sample_lists(some, seed=SEED, **settings)
 
 
-def split(lists: CandidateLists, count: int) -> tuple[CandidateLists, CandidateLists]:
-    """Lists to train on, and ``count`` drawn ones that are held out."""
-    places = np.random.default_rng(SEED).permutation(len(lists)).tolist()
-    parts = ([lists[i] for i in sorted(part)] for part in (places[count:], places[:count]))
-    train, held = (CandidateLists(part, lists.documents, lists.metadata) for part in parts)
-    return train, held
-
-
-def measured(base: BiEncoder, student: BiEncoder, sets: Sequence[Dataset], cache: Path) -> dict[str, Any]:
-    """nDCG@10 of base and student over all queries of each set, and the paired difference."""
-    rows = {}
-    for data in sets:
-        found = [evaluate(model, data, measures=["nDCG@10"], cache_dir=cache).final for model in (base, student)]
-        test = paired_test(found[0].values["nDCG@10"], found[1].values["nDCG@10"])
-        rows[data.name] = {
-            "queries": len(found[0].query_ids),
-            "base": found[0].means["nDCG@10"],
-            "student": found[1].means["nDCG@10"],
-            "difference": test.difference,
-            "interval_95": list(test.interval),
-        }
-    return rows
-
-
-def variants() -> dict[str, tuple[dict[str, float], dict[str, Any]]]:
+def variants() -> dict[str, tuple[Mapping[str, float], dict[str, Any]]]:
     """Losses and mix by the variant's name: each loss with one mix, each mix with one loss."""
     losses = {f"loss: {name}": (weights, MIXES["stratified"]) for name, weights in LOSSES.items()}
     mixes = {f"mix: {name}": (SUM, mix) for name, mix in MIXES.items() if mix}
@@ -135,11 +101,10 @@ def main() -> None:
         held: list[CandidateLists] = []
         for name in SETS:
             labels = train_split(options.data, name).sample(options.queries, seed=SEED)
-            mined = mine_candidates(labels, CachedEncoder(base, cache), settings=mining, cache_dir=options.cache)
-            weights = [1 - STAGE1_WEIGHT, STAGE1_WEIGHT]
-            scored = score_candidates(mined, [cross, base], weights=weights, cache_dir=options.cache)
-            for part, one in zip((train, held), split(scored, options.held_out), strict=True):
-                part.append(one)
+            for lists, part in zip((train, held), split_held_out(labels, options.held_out, seed=SEED), strict=True):
+                mined = mine_candidates(part, CachedEncoder(base, cache), settings=mining, cache_dir=options.cache)
+                weights = [1 - STAGE1_WEIGHT, STAGE1_WEIGHT]
+                lists.append(score_candidates(mined, [cross, base], weights=weights, cache_dir=options.cache))
         report |= {"lists": [len(one) for one in train], "held_out": [len(one) for one in held]}
         report |= {"pool": POOL, "trained_on": TRAINED_ON, "epochs": EPOCHS, "stage1_weight": STAGE1_WEIGHT}
         tests = [sampled(one, MIXES["stratified"]) for one in held]
@@ -149,11 +114,12 @@ def main() -> None:
                 continue
             settings = StudentSettings(towers="query", losses=losses, epochs=EPOCHS)
             chosen = [sampled(one, mix) for one in train]
-            out = options.run / name.replace(" ", "-").replace(":", "").replace(",", "").replace("'", "")
+            out = options.run / re.sub(r"\W+", "-", name)
             done = train_bi_encoder(chosen, base, out=out, settings=settings, held_out=tests, cache=cache)
+            row = {"epoch": done.epoch, "pairs": sum(one.pairs for one in chosen)}
             with BiEncoder.load(out) as student:
-                row = {"epoch": done.epoch, "pairs": sum(one.pairs for one in chosen)}
-                report["variants"][name] = {**row, "sets": measured(base, student, sets, options.cache)}
+                found = {data.name: measured(base, student, data, options.cache)[0] for data in sets}
+            report["variants"][name] = {**row, "sets": found}
             report |= {"date": date.today().isoformat(), "machine": machine("torch", "transformers", "ir-measures")}
             write_report(report, options.out)
             gains = {key: round(100 * one["difference"], 2) for key, one in report["variants"][name]["sets"].items()}

@@ -21,6 +21,7 @@ from typing import Any
 
 from cached_encoder import CachedEncoder
 from common import data_folder, machine, write_report
+from student_quality import measured
 from train_starter import train_split
 
 from bicross import BiEncoder, CrossEncoder
@@ -32,9 +33,7 @@ from bicross.distillation.made_queries import WAYS
 from bicross.distillation.measuring import measure_pair
 from bicross.distillation.reranker import train_reranker
 from bicross.distillation.trainer import TrainingSettings
-from bicross.evaluation import evaluate
 from bicross.evaluation.datasets import load_dataset
-from bicross.evaluation.statistics import paired_test
 from bicross.second_stage import SecondStage
 
 SEED = 13
@@ -79,18 +78,10 @@ def run_of(name: str, ways: tuple[str, ...], cross: CrossEncoder, base: BiEncode
     sample = data.sample(SAMPLE, seed=SEED)
     with report.load() as trained:
         pair = measure_pair(base, cross, sample, student=trained, stage1_weight=weight, cache_dir=options.cache)
-        found = [
-            evaluate(model, data, measures=["nDCG@10", "R@100"], cache_dir=options.cache).final
-            for model in (base, trained)
-        ]
+        found, _ = measured(base, trained, data, options.cache)
     manifest = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    test = paired_test(found[0].values["nDCG@10"], found[1].values["nDCG@10"])
     return {
-        "queries": len(data.qrels),
-        "base": found[0].means,
-        "student": found[1].means,
-        "difference": test.difference,
-        "interval_95": list(test.interval),
+        **found,
         "of_sample": {"queries": len(sample.qrels), **{run: pair[run]["nDCG@10"] for run in RUNS}},
         "seconds": {stage: done["seconds"] for stage, done in manifest["stages"].items()},
         "rounds": report.rounds,

@@ -26,7 +26,7 @@ from rerank_quality import sampled_queries
 
 from bicross import BiEncoder
 from bicross.distillation import CandidateLists
-from bicross.evaluation import Stages, evaluate
+from bicross.evaluation import evaluate
 from bicross.evaluation.datasets import Dataset, load_dataset
 from bicross.evaluation.statistics import bootstrap_interval
 
@@ -45,9 +45,13 @@ def gained(by_query: ByQuery, queries: Iterable[str]) -> dict[str, Any]:
     return {"queries": len(gains), "difference": float(np.mean(gains)), "interval_95": list(bootstrap_interval(gains))}
 
 
-def measured(stages: dict[str, Stages], data: Dataset, own: bool) -> tuple[dict[str, Any], ByQuery]:
+def measured(base: BiEncoder, student: BiEncoder, data: Dataset, cache: Path) -> tuple[dict[str, Any], ByQuery]:
     """One set's row, and what it is made of."""
-    found = {model: evaluate(each, data, measures=MEASURES, exclude_self=own) for model, each in stages.items()}
+    own = data.name in EXCLUDE_SELF
+    found = {
+        name: evaluate(model, data, measures=MEASURES, exclude_self=own, cache_dir=cache)
+        for name, model in (("base", base), ("student", student))
+    }
     by_query = {
         model: dict(zip(one.final.query_ids, one.final.values["nDCG@10"], strict=True)) for model, one in found.items()
     }
@@ -106,13 +110,12 @@ def main() -> None:
         teacher = known["sets"] if behind_base else {}
         if report.get("key") != key:
             report = {"key": key, "names": {name: getattr(options, name) for name in models}, "sets": {}}
-        stages = {name: stack.enter_context(Stages(one, cache_dir=options.cache)) for name, one in models.items()}
         for item in options.sets:
             if item in report["sets"]:
                 continue
             name, _, split = item.partition(":")
             data = load_dataset(options.data / name, split)
-            row, by_query = measured(stages, data, name in EXCLUDE_SELF)
+            row, by_query = measured(models["base"], models["student"], data, options.cache)
             if item in DEV and f"{name}/{split}" in teacher:
                 row["of_teacher"] = share(teacher[f"{name}/{split}"], options.data / name, split, by_query)
             if texts and item in (*DEV, *IN):

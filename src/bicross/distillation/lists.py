@@ -75,6 +75,18 @@ class ScoredList:
     def __len__(self) -> int:
         return len(self.document_ids)
 
+    def part(self, places: Sequence[int]) -> ScoredList:
+        """The query with some of its candidates, in this order."""
+        return ScoredList(
+            self.query_id,
+            self.query,
+            tuple(self.document_ids[i] for i in places),
+            self.scores[places],
+            self.labels[places],
+            tuple(self.kinds[i] for i in places),
+            self.ranks[places],
+        )
+
 
 class CandidateLists(Sequence[ScoredList]):
     """The candidate lists of a set of queries, held in columns: a million candidates take about 30 MB beside the texts.

@@ -100,7 +100,7 @@ def _sampled(
         if len(chosen) < 2:
             dropped["queries with fewer than two candidates left out"] += 1
             continue
-        yield _part(replace(one, kinds=kinds), chosen)
+        yield replace(one, kinds=kinds).part(chosen)
 
 
 def _chosen(order: npt.NDArray[np.int64], count: int, strategy: str, rng: np.random.Generator) -> list[int]:
@@ -116,15 +116,3 @@ def stratified(order: npt.NDArray[np.int64], count: int, rng: np.random.Generato
     **Shape** of order: (candidates,), at least ``count`` of them.
     """
     return [int(part[rng.integers(len(part))]) for part in np.array_split(order, count)] if count > 0 else []
-
-
-def _part(one: ScoredList, chosen: list[int]) -> ScoredList:
-    return ScoredList(
-        one.query_id,
-        one.query,
-        tuple(one.document_ids[i] for i in chosen),
-        one.scores[chosen],
-        one.labels[chosen],
-        tuple(one.kinds[i] for i in chosen),
-        one.ranks[chosen],
-    )
