@@ -5,7 +5,7 @@
 A seeded sample of the train queries of tldr, MedQuAD and SQuAD, each with some 24 candidates of the bi-encoder, of BM25
 and at random, scored once by the starter cross-encoder with 0.3 of the bi-encoder. Every variant trains the query tower
 of all-MiniLM-L6-v2 for as many epochs on them; the epoch is chosen on the same held-out lists, and all dev queries are
-measured. A variant is written once it is measured, and not trained again.
+measured. A variant is written once it is measured, and not trained again with the same settings.
 """
 
 from __future__ import annotations
@@ -90,7 +90,11 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path(".bicross/cache"))
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    report: dict[str, Any] = json.loads(options.out.read_text()) if options.out.exists() else {"variants": {}}
+    key = {"queries": options.queries, "held_out_queries": options.held_out, "precision": options.precision}
+    key |= {"pool": POOL, "trained_on": TRAINED_ON, "epochs": EPOCHS, "stage1_weight": STAGE1_WEIGHT, "seed": SEED}
+    report: dict[str, Any] = json.loads(options.out.read_text()) if options.out.exists() else {}
+    if report.get("key") != key:
+        report = {"key": key, "variants": {}}
     mining = replace(MiningSettings().widened(POOL), seed=SEED)
     with (
         BiEncoder.load("minilm") as base,
@@ -106,7 +110,6 @@ def main() -> None:
                 weights = [1 - STAGE1_WEIGHT, STAGE1_WEIGHT]
                 lists.append(score_candidates(mined, [cross, base], weights=weights, cache_dir=options.cache))
         report |= {"lists": [len(one) for one in train], "held_out": [len(one) for one in held]}
-        report |= {"pool": POOL, "trained_on": TRAINED_ON, "epochs": EPOCHS, "stage1_weight": STAGE1_WEIGHT}
         tests = [sampled(one, MIXES["stratified"]) for one in held]
         sets = [load_dataset(options.data / name, "dev") for name in SETS]
         for name, (losses, mix) in variants().items():

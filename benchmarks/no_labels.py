@@ -4,9 +4,10 @@
 
 The teacher is a cross-encoder that is trained here on SQuAD's train split alone (questions, and halves of its
 paragraphs). `distill` then makes queries of a corpus, with all ways in turn or with one (`--ways`), and trains both
-towers of the base on the teacher's scores. Base, teacher and student are measured on dev queries of the corpus, which
-no stage has seen; seconds are those of the run's stages (after a kill, of the last attempt). Killed at any moment, the
-same command goes on.
+towers of the base on the teacher's scores. Base, teacher and student are measured on queries of the corpus that no
+stage has seen: those of `--split`, which is "train" where settings are compared (a sample of them), so that dev and
+test queries choose nothing. Seconds are those of the run's stages (after a kill, of the last attempt). Killed at any
+moment, the same command goes on.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ from bicross.second_stage import SecondStage
 
 SEED = 13
 QUERIES, HALVES, HELD_OUT = 3000, 400, 50
-SAMPLE = 200
-"""Dev queries on which the teacher is measured, too."""
+SAMPLE, CHOOSING = 200, 1000
+"""Queries on which the teacher is measured, too; and those of the train split."""
 RUNS = ("base", "teacher", "student", "student_two_stage")
 TEACHER = TrainingSettings(batch_size=16, learning_rate=6e-5, warmup=0.1, max_length=160, save_steps=40, seed=SEED)
 
@@ -68,7 +69,9 @@ def run_of(name: str, ways: tuple[str, ...], cross: CrossEncoder, base: BiEncode
     student = StudentSettings(
         freeze_layers=2, topic_lists=16, epochs=options.epochs, base_share=options.base_share, candidates=8
     )
-    data = load_dataset(options.data / name, "dev")
+    data = load_dataset(options.data / name, options.split)
+    if options.split == "train":
+        data = data.sample(CHOOSING, seed=SEED)
     weight = SecondStage(cross, options.stage1_weight).stage1_weight
     settings = DistillSettings(
         made=options.made, ways=ways, gap_queries=0, stage1_weight=weight, student=student, seed=SEED
@@ -92,7 +95,8 @@ def main() -> None:
     """Reads the command line, trains and measures, writes the JSON after every run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=data_folder())
-    parser.add_argument("--corpora", nargs="+", default=["tldr"], help="folders of the data that have a dev split")
+    parser.add_argument("--corpora", nargs="+", default=["tldr"], help="folders of the data")
+    parser.add_argument("--split", default="dev", choices=["train", "dev", "test"], help="whose queries measure")
     parser.add_argument("--ways", nargs="+", default=["all"], choices=["all", *WAYS], help="each by itself, or all")
     parser.add_argument("--made", type=int, default=4000, help="queries")
     parser.add_argument("--epochs", type=int, default=2)
@@ -117,7 +121,7 @@ def main() -> None:
             for name in options.corpora:
                 for way in options.ways:
                     ways = WAYS if way == "all" else (way,)
-                    report["runs"][f"{name}, {way}"] = found = run_of(name, ways, cross, base, options)
+                    report["runs"][f"{name}:{options.split}, {way}"] = found = run_of(name, ways, cross, base, options)
                     write_report(report, options.out)
                     print(name, way, json.dumps({k: v for k, v in found.items() if k not in ("seconds", "rounds")}))
 

@@ -65,6 +65,44 @@ def test_a_salient_span_is_of_rare_words_and_keeps_the_passage() -> None:
     assert (query.source, query.excluded) == ("x", ())
 
 
+def test_a_span_says_no_word_twice() -> None:
+    documents = {f"d{i}": "the same words stand in all of these passages" for i in range(60)}
+    documents |= {"x": "spectrometer Spectrometer words", "y": "spectrometer words"}
+    with pytest.raises(InputError, match="No query could be made"):
+        make_queries(documents, 10, ways=("span",))
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Opens a file, writes two lines (at least), and leaves.",
+        "He said: “It's the well-known one of all.”",
+        "In 1920 all of the mandates were nullified.",
+        "यह एक वाक्य है जिसमें कई शब्द हैं।",
+    ],
+)
+def test_prose_is_asked_about(sentence) -> None:
+    documents = {"d": f"{sentence} And the rest of it here"}
+    assert [q.text for q in make_queries(documents, 1, ways=("sentence",)).queries.values()] == [sentence]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "tool --publickey path/to/key.pub --private --dump_all path/key.pem file.",
+        "[-a|--addresses] address [-r|--range] start-end [-b|--batch-size] batch_size.",
+        "graph -o output.gv input.gml file graph -?",
+        "Between 18.5 and 24.9, 20 to 30, 40 to 50.",
+        "no end to these eight words of a heading",
+    ],
+)
+def test_what_is_no_prose_is_not(line) -> None:
+    documents = {"d": f"{line} and the rest of it here"}
+    for way in ("sentence", "question"):
+        with pytest.raises(InputError, match="No query could be made"):
+            make_queries(documents, 1, ways=(way,))
+
+
 def test_the_ways_take_turns_and_the_seed_decides() -> None:
     documents, titles = corpus(40)
     labels = make_queries(documents, 40, titles=titles, seed=1)

@@ -44,9 +44,12 @@ def make_queries(
 
     - ``title``: the title; its source is the passage without it.
     - ``question``: a question that stands in the passage; its source is the rest.
-    - ``span``: the run of two to five words that are rare in the corpus and rarest in the mean; its source is the whole
-      passage.
+    - ``span``: the run of two to five different words that are rare in the corpus and rarest in the mean; its source is
+      the whole passage.
     - ``sentence``: any sentence of 6 to 40 words; its source is the rest (the inverse cloze task, Lee et al. 2019).
+
+    What counts as a question or sentence ends like one, and eight of ten of its words are words: command lines, paths
+    and tables are nothing that anybody asks.
 
     The ways take turns, so that each makes as many queries as the others where the passages have the material. Words
     are told apart by spaces: for scripts without them use a generator.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
@@ -11,6 +12,11 @@ import numpy as np
 _WORDS = re.compile(r"[^\W_][\w'’-]*")
 _COMMON = 0.05
 """A word in more than this share of the passages is no part of a salient span."""
+_PROSE = 0.8
+"""Of a sentence's words, so many are words: not options, paths, numbers, code."""
+_ENDS = ".!?…।؟"
+_EDGES = "\"'“”‘’«»()[],;:" + _ENDS
+_JOINTS = "'’-"
 
 
 class QueryMaker:
@@ -34,9 +40,8 @@ class QueryMaker:
             span = self._span(body)
             return (span, None) if span else None
         least, most = (4, 25) if way == "question" else (6, 40)
-        spans = [s for s in self._sentences(body) if least <= len(body[slice(*s)].split()) <= most]
-        if way == "question":
-            spans = [s for s in spans if body[slice(*s)].rstrip().endswith("?")]
+        ends = "?؟" if way == "question" else _ENDS
+        spans = [s for s in self._sentences(body) if _is_prose(body[slice(*s)], least, most, ends)]
         if not spans:
             return None
         start, end = spans[int(rng.integers(len(spans)))]
@@ -63,10 +68,24 @@ class QueryMaker:
             weight = 0.0
             for last in range(first, min(first + 5, len(words))):
                 joined = last == first or text[words[last - 1].end() : words[last].start()] == " "
-                if not rare[last] or not joined:
+                again = words[last][0].casefold() in {word[0].casefold() for word in words[first:last]}
+                if not rare[last] or not joined or again:
                     break
                 weight += float(np.log(total / holders[words[last][0].casefold()]))
                 length = last - first + 1
                 if length >= 2 and (best is None or weight / length > best[0]):
                     best = (weight / length, text[words[first].start() : words[last].end()])
         return None if best is None else best[1]
+
+
+def _is_prose(sentence: str, least: int, most: int, ends: str) -> bool:
+    """Whether it is something that somebody could have written to somebody: what stands in command lines isn't."""
+    words = sentence.split()
+    if not least <= len(words) <= most or not sentence.rstrip().rstrip("\"'”’»)]").endswith(tuple(ends)):
+        return False
+    return sum(_is_word(word) for word in words) >= _PROSE * len(words)
+
+
+def _is_word(text: str) -> bool:
+    core = text.strip(_EDGES)
+    return core[:1].isalpha() and all(unicodedata.category(c)[0] in "LM" or c in _JOINTS for c in core)
