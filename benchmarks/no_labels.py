@@ -5,9 +5,9 @@
 The teacher is a cross-encoder that is trained here on SQuAD's train split alone (questions, and halves of its
 paragraphs). `distill` then makes queries of a corpus, with all ways in turn or with one (`--ways`), and trains both
 towers of the base on the teacher's scores. Base, teacher and student are measured on queries of the corpus that no
-stage has seen: those of `--split`, which is "train" where settings are compared (a sample of them), so that dev and
-test queries choose nothing. Seconds are those of the run's stages (after a kill, of the last attempt). Killed at any
-moment, the same command goes on.
+stage has seen: those of `--splits`; of "train", a sample by which settings can be compared, so that dev and test
+queries choose nothing. Queries that were made word for word, too, aren't measured. Seconds are those of the run's
+stages (after a kill, of the last attempt). Killed at any moment, the same command goes on.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from bicross.distillation.made_queries import WAYS
 from bicross.distillation.measuring import measure_pair
 from bicross.distillation.reranker import train_reranker
 from bicross.distillation.trainer import TrainingSettings
-from bicross.evaluation.datasets import load_dataset
+from bicross.evaluation.datasets import Dataset, load_dataset
 from bicross.second_stage import SecondStage
 
 SEED = 13
@@ -63,31 +63,66 @@ def teacher(data: Path, run: Path, encoder: BiEncoder, cache: VectorCache) -> Pa
     return out
 
 
-def run_of(name: str, ways: tuple[str, ...], cross: CrossEncoder, base: BiEncoder, options: argparse.Namespace) -> dict:
-    """One corpus, one way of making queries: what the student gained, and how long it took."""
+def unmade(data: Dataset, folder: Path) -> Dataset:
+    """Without the queries that ask what a made one says, whatever its case, spaces and full stop."""
+
+    def spelt(text: str) -> str:
+        return " ".join(text.casefold().split()).removesuffix(".")
+
+    kept = json.loads((folder / "made-queries.json").read_text(encoding="utf-8"))
+    made = {spelt(query["text"]) for query in kept["queries"].values()}
+    queries = {key: text for key, text in data.queries.items() if spelt(text) not in made}
+    return replace(data, queries=queries, qrels={key: data.qrels[key] for key in queries if key in data.qrels})
+
+
+def run_of(
+    name: str, ways: tuple[str, ...], cross: CrossEncoder, base: BiEncoder, options: argparse.Namespace
+) -> dict[str, dict]:
+    """One corpus, one way of making queries: what the student gained on each split, and how long it took."""
     corpus = replace(read_corpus(options.data / name / "corpus.jsonl"), name=name)
     student = StudentSettings(
         freeze_layers=2, topic_lists=16, epochs=options.epochs, base_share=options.base_share, candidates=8
     )
-    data = load_dataset(options.data / name, options.split)
-    if options.split == "train":
-        data = data.sample(CHOOSING, seed=SEED)
     weight = SecondStage(cross, options.stage1_weight).stage1_weight
     settings = DistillSettings(
         made=options.made, ways=ways, gap_queries=0, stage1_weight=weight, student=student, seed=SEED
     )
     folder = options.run / f"{name}-{'-'.join(ways)}"
     report = distill(corpus, cross, base, out=folder, settings=settings, cache_dir=options.cache)
-    sample = data.sample(SAMPLE, seed=SEED)
-    with report.load() as trained:
-        pair = measure_pair(base, cross, sample, student=trained, stage1_weight=weight, cache_dir=options.cache)
-        found, _ = measured(base, trained, data, options.cache)
     manifest = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    return {
-        **found,
-        "of_sample": {"queries": len(sample.qrels), **{run: pair[run]["nDCG@10"] for run in RUNS}},
+    facts = {
+        "stage1_weight": weight,
         "seconds": {stage: done["seconds"] for stage, done in manifest["stages"].items()},
         "rounds": report.rounds,
+    }
+    with report.load() as trained:
+        return {
+            f"{name}:{split}": on_split(split, name, folder, (base, cross, trained), weight, options) | facts
+            for split in options.splits
+        }
+
+
+def on_split(
+    split: str,
+    name: str,
+    folder: Path,
+    models: tuple[BiEncoder, CrossEncoder, BiEncoder],
+    weight: float,
+    options: argparse.Namespace,
+) -> dict[str, Any]:
+    """What base, teacher and student reach on a split's queries."""
+    base, cross, trained = models
+    asked = load_dataset(options.data / name, split)
+    if split == "train":
+        asked = asked.sample(CHOOSING, seed=SEED)
+    data = unmade(asked, folder)
+    sample = data.sample(SAMPLE, seed=SEED)
+    pair = measure_pair(base, cross, sample, student=trained, stage1_weight=weight, cache_dir=options.cache)
+    found, _ = measured(base, trained, data, options.cache)
+    return {
+        **found,
+        "left_out": len(asked.queries) - len(data.queries),
+        "of_sample": {"queries": len(sample.qrels), **{run: pair[run]["nDCG@10"] for run in RUNS}},
     }
 
 
@@ -96,7 +131,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=data_folder())
     parser.add_argument("--corpora", nargs="+", default=["tldr"], help="folders of the data")
-    parser.add_argument("--split", default="dev", choices=["train", "dev", "test"], help="whose queries measure")
+    parser.add_argument("--splits", nargs="+", default=["dev"], choices=["train", "dev", "test"], help="measured on")
     parser.add_argument("--ways", nargs="+", default=["all"], choices=["all", *WAYS], help="each by itself, or all")
     parser.add_argument("--made", type=int, default=4000, help="queries")
     parser.add_argument("--epochs", type=int, default=2)
@@ -121,9 +156,11 @@ def main() -> None:
             for name in options.corpora:
                 for way in options.ways:
                     ways = WAYS if way == "all" else (way,)
-                    report["runs"][f"{name}:{options.split}, {way}"] = found = run_of(name, ways, cross, base, options)
+                    for split, found in run_of(name, ways, cross, base, options).items():
+                        report["runs"][f"{split}, {way}"] = found
+                        shown = {k: v for k, v in found.items() if k not in ("seconds", "rounds")}
+                        print(split, way, json.dumps(shown))
                     write_report(report, options.out)
-                    print(name, way, json.dumps({k: v for k, v in found.items() if k not in ("seconds", "rounds")}))
 
 
 if __name__ == "__main__":
