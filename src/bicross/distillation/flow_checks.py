@@ -56,12 +56,7 @@ def _check_layers(tower: TowerSpec, settings: StudentSettings) -> None:
     count = int(AutoConfig.from_pretrained(tower.encoder.folder, local_files_only=True).num_hidden_layers)
     if settings.layers is not None:
         count = len(spread(count, settings.layers))
-    most = count if settings.lora is None else count - 1  # adapters are for layers that aren't frozen
-    if not 0 <= settings.freeze_layers <= most:
-        raise ConfigurationError(
-            f"freeze_layers must be from 0 to {most} (lora needs one layer that isn't frozen); got "
-            f"{settings.freeze_layers!r}. Freeze fewer."
-        )
+    settings.check_frozen(count)
 
 
 def check_scores(labels: Labels, rounds: int) -> None:

@@ -99,6 +99,19 @@ class StudentSettings:
             if value < 1:
                 raise ConfigurationError(f"{name} must be at least 1; got {value!r}.")
 
+    def check_frozen(self, layers: int) -> None:
+        """Whether a tower of so many layers has enough of them for ``freeze_layers``.
+
+        Raises:
+            ConfigurationError: It doesn't.
+        """
+        most = layers if self.lora is None else layers - 1  # adapters are for layers that aren't frozen
+        if not 0 <= self.freeze_layers <= most:
+            raise ConfigurationError(
+                f"freeze_layers must be from 0 to {most} (lora needs one layer that isn't frozen); got "
+                f"{self.freeze_layers!r}. Freeze fewer."
+            )
+
     @property
     def weights(self) -> Mapping[str, float]:
         """The losses' weights."""

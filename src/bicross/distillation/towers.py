@@ -99,13 +99,7 @@ def _freeze(model: Any, settings: StudentSettings) -> None:
     embeddings = model.get_input_embeddings()
     if settings.freeze_layers:
         _, _, stack = layer_stack(model)
-        if not 0 < settings.freeze_layers <= len(stack):
-            raise ConfigurationError(f"freeze_layers must be from 0 to {len(stack)}; got {settings.freeze_layers!r}.")
-        if settings.lora is not None and settings.freeze_layers == len(stack):
-            raise ConfigurationError(
-                f"lora adapts the layers that aren't frozen; freeze_layers={settings.freeze_layers!r} freezes all. "
-                "Freeze fewer, or leave one of the two out."
-            )
+        settings.check_frozen(len(stack))
         for layer in stack[: settings.freeze_layers]:
             layer.requires_grad_(False)
         embeddings = getattr(model, "embeddings", embeddings)
