@@ -18,6 +18,7 @@ from bicross.errors import (
     FingerprintMismatchError,
     InputError,
     InputTypeError,
+    ModelNotFoundError,
     TruncationWarning,
 )
 from bicross.second_stage import SecondStage
@@ -351,6 +352,18 @@ def test_the_first_stage_alone(store: ExactStore, bi_encoder: BiEncoder) -> None
     assert all(hit.rerank_score is None and hit.score == hit.stage1_score for hit in result)
     assert result.reranked == 0
     assert set(result.milliseconds) == {"encode", "retrieve", "rerank"}
+
+
+def test_models_may_be_named(tmp_path: Path) -> None:
+    write_bi_encoder(tmp_path / "bi")
+    with ExactStore() as store:
+        retriever = TwoStageRetriever(str(tmp_path / "bi"), store, "fast")
+        assert isinstance(retriever.bi_encoder, BiEncoder)
+        assert retriever.cross_encoder.logit_fingerprint == CrossEncoder.load("fast").logit_fingerprint  # type: ignore
+        retriever.index(PASSAGES)
+        assert retriever.search("the cat is near", top_k=1)[0].rerank_score is not None
+        with pytest.raises(ModelNotFoundError, match="nothing-there"):
+            TwoStageRetriever(retriever.bi_encoder, store, str(tmp_path / "nothing-there"))
 
 
 def test_two_stages_order_by_the_cross_encoder(

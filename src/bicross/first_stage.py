@@ -34,7 +34,7 @@ class FirstStage:
     """Finds candidates.
 
     Args:
-        bi_encoder: Makes the dense vectors.
+        bi_encoder: Makes the dense vectors; or the name of a model for `BiEncoder.load`.
         store: Holds the passages and their vectors.
         kind: ``dense``, ``bm25`` (the sparse vectors alone, whichever encoder made them) or ``hybrid``.
         sparse_encoder: Makes the sparse vectors. None: BM25, for the collection's language.
@@ -47,7 +47,7 @@ class FirstStage:
 
     def __init__(
         self,
-        bi_encoder: Encoder,
+        bi_encoder: Encoder | str,
         store: Store,
         kind: str = "dense",
         *,
@@ -60,12 +60,12 @@ class FirstStage:
             raise ConfigurationError(
                 f"sparse_encoder is for first_stage='hybrid' or 'bm25'; got {sparse_encoder!r} with 'dense'."
             )
-        self.bi_encoder = bi_encoder
-        self.store = store
         self.fusion = check_fusion(fusion)
         self.sparse_weight = check_share(sparse_weight, "sparse_weight")
+        self.bi_encoder: Encoder = BiEncoder.load(bi_encoder) if isinstance(bi_encoder, str) else bi_encoder
+        self.store = store
         self.sparse = None if kind == "dense" else SparseSync(store, sparse_encoder)
-        self._dimension: int | None = getattr(bi_encoder, "dimension", None)
+        self._dimension: int | None = getattr(self.bi_encoder, "dimension", None)
         self._verified: Header | None = None
 
     def checked_dimension(self) -> int:

@@ -30,9 +30,11 @@ class TwoStageRetriever:
     """Indexes passages and searches them in two stages.
 
     Args:
-        bi_encoder: Finds; a `BiEncoder` or anything that satisfies `Encoder`.
+        bi_encoder: Finds; a `BiEncoder`, anything that satisfies `Encoder`, or the name of a model for
+            `BiEncoder.load`, such as "starter".
         store: Holds the passages and their vectors.
-        cross_encoder: Reorders; a `CrossEncoder`, anything that satisfies `Scorer`, or None for the first stage alone.
+        cross_encoder: Reorders; a `CrossEncoder`, anything that satisfies `Scorer`, the name of a model for
+            `CrossEncoder.load`, such as "fast", or None for the first stage alone.
         first_stage: "dense": by the bi-encoder's vectors. "bm25": by sparse vectors, BM25 unless another encoder is
             given. "hybrid": by both, fused. A collection filled with one of the latter two serves all three.
         stage1_weight: Weight of the first stage's score in the final one, from 0 (the cross-encoder's alone) to 1 (the
@@ -51,9 +53,9 @@ class TwoStageRetriever:
 
     def __init__(
         self,
-        bi_encoder: Encoder,
+        bi_encoder: Encoder | str,
         store: Store,
-        cross_encoder: Scorer | None = None,
+        cross_encoder: Scorer | str | None = None,
         *,
         first_stage: str = "dense",
         stage1_weight: float | None = None,
@@ -70,7 +72,7 @@ class TwoStageRetriever:
             fusion=fusion,
             sparse_weight=sparse_weight,
         )
-        self.bi_encoder = bi_encoder
+        self.bi_encoder = self.first_stage.bi_encoder
         self.store = store
         self.second_stage: SecondStage | None = None
         if cross_encoder is not None:

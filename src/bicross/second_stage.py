@@ -54,7 +54,8 @@ class SecondStage:
     """Reorders candidates; needs no store.
 
     Args:
-        cross_encoder: A `CrossEncoder`, or anything that satisfies `Scorer`.
+        cross_encoder: A `CrossEncoder`, anything that satisfies `Scorer`, or the name of a model for
+            `CrossEncoder.load`, such as "fast".
         stage1_weight: Weight of the first stage's score in the final one, from 0 (the cross-encoder's alone) to 1 (the
             first stage's order). None: the weight that the cross-encoder carries, 0 where it carries none.
         score_cache: A `ScoreCache`, or the folder of one: a pair that was scored once, by any process, isn't again.
@@ -65,15 +66,17 @@ class SecondStage:
 
     def __init__(
         self,
-        cross_encoder: Scorer,
+        cross_encoder: Scorer | str,
         stage1_weight: float | None = None,
         *,
         score_cache: ScoreCache | str | os.PathLike[str] | None = None,
     ) -> None:
+        if isinstance(cross_encoder, str):
+            cross_encoder = CrossEncoder.load(cross_encoder)
         labels = getattr(cross_encoder, "labels", 1)
         if labels != 1:
             raise ConfigurationError(f"A cross-encoder that reranks needs one label, got {labels}.")
-        self.cross_encoder = cross_encoder
+        self.cross_encoder: Scorer = cross_encoder
         weight = getattr(cross_encoder, "stage1_weight", 0.0) if stage1_weight is None else stage1_weight
         self.stage1_weight = check_share(weight, "stage1_weight")
         if isinstance(score_cache, str | os.PathLike):
