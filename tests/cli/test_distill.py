@@ -83,3 +83,11 @@ def test_a_prompt_for_a_teacher_that_nobody_asks_is_refused(called, tmp_path: Pa
     for reason in (("--loss", "contrastive=1"), ("--scores", str(tmp_path / "teacher.run"))):
         with pytest.raises(ConfigurationError, match=r"here none is; got 'Which film\?'.*--teacher.*--loss kl=1"):
             called("--teacher-prompt", "Which film?", *reason)
+
+
+def test_the_ways_of_making_queries(called, cross_folder: Path) -> None:
+    assert called("--teacher", str(cross_folder))["settings"].ways == ("title", "question", "span", "sentence")
+    got = called("--teacher", str(cross_folder), "--way", "sentence", "--way", "question")
+    assert got["settings"].ways == ("sentence", "question")
+    with pytest.raises(ConfigurationError, match=r"ways must be some of .*got \('titles',\)"):
+        called("--teacher", str(cross_folder), "--way", "titles")

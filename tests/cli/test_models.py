@@ -121,10 +121,20 @@ def test_prompts_are_handed_on(command: list[str], monkeypatch: pytest.MonkeyPat
     assert given["c"]["prompt"] == "task"
 
 
-def test_a_folder_for_a_teacher_s_scores_needs_a_teacher(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="--cache is for a --teacher's scores; got 'kept' without one"):
-        run("train-reranker", str(tmp_path), "--out", str(tmp_path / "out"), "--cache", "kept")
-    assert not (tmp_path / "out").exists()
+def test_a_folder_for_vectors_needs_no_teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+
+    def train(*_: Any, **options: Any) -> Any:
+        given.update(options)
+        raise ReachedError
+
+    monkeypatch.setattr("bicross.distillation.reranker.train_reranker", train)
+    monkeypatch.setattr(loading, "load_bi_encoder", lambda *_, **__: nullcontext())
+    data = tmp_path / "pairs.jsonl"
+    data.write_text('{"query": "a", "positive": "b"}\n')
+    done = CliRunner().invoke(app, ["train-reranker", str(data), "--out", str(tmp_path / "out"), "--cache", "kept"])
+    assert isinstance(done.exception, ReachedError), done.output
+    assert given["cache_dir"] == Path("kept")
 
 
 def test_a_port_that_is_taken_is_told_before_a_model_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import json
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,6 +50,31 @@ class BagOfWords:
 @pytest.fixture
 def encoder() -> BagOfWords:
     return BagOfWords()
+
+
+class Hub:
+    """In place of `huggingface_hub.HfApi`: remembers what the last one was told, and the files."""
+
+    calls: list[tuple[Any, ...]]
+    files: dict[str, bytes]
+
+    def __init__(self, token: str | None = None) -> None:
+        type(self).calls = [("token", token)]
+
+    def create_repo(self, repo_id: str, *, private: bool, exist_ok: bool) -> str:
+        self.calls.append(("create", repo_id, private, exist_ok))
+        return f"https://hub.example/{repo_id}"
+
+    def upload_folder(self, *, repo_id: str, folder_path: Path) -> None:
+        self.calls.append(("upload", repo_id))
+        files = (path for path in folder_path.rglob("*") if path.is_file())
+        type(self).files = {path.relative_to(folder_path).as_posix(): path.read_bytes() for path in files}
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> type[Hub]:
+    monkeypatch.setattr("huggingface_hub.HfApi", Hub)
+    return Hub
 
 
 @pytest.fixture

@@ -17,10 +17,49 @@ def test_mining_is_kept_and_read_again(toy: Labels, encoder, tmp_path: Path) -> 
     assert np.array_equal(first.positions, again.positions)
     assert first.of("q3") == again.of("q3")
     search_candidates(toy, encoder, top_k=11, folder=tmp_path)
-    assert encoder.calls == 4
+    assert encoder.calls == 2  # of the vectors that are kept
     assert not list(tmp_path.glob("*.part"))
     with pytest.raises(ConfigurationError, match="top_k must be at least 1; got 0"):
         search_candidates(toy, encoder, top_k=0)
+
+
+class Fragile:
+    """An encoder that dies at its third batch of documents until it is healed; remembers what it encoded."""
+
+    def __init__(self, inner) -> None:
+        self.inner, self.document_fingerprint = inner, inner.document_fingerprint
+        self.encode_query = inner.encode_query
+        self.encoded: list[str] = []
+        self.healed = False
+
+    def encode_document(self, texts):
+        if len(self.encoded) >= 1024 and not self.healed:
+            raise KeyboardInterrupt
+        self.encoded += texts
+        return self.inner.encode_document(texts)
+
+
+@pytest.mark.parametrize("cache", [None, "cache"])
+def test_vectors_survive_a_kill(encoder, tmp_path: Path, cache: str | None) -> None:
+    documents = {f"d{i}": f"a w{i}" for i in range(1200)}
+    labels = Labels("x", documents, {"q": LabelledQuery("a w7", ("d7",))})
+    fragile = Fragile(encoder)
+    cache_dir = cache and tmp_path / cache
+
+    def search(run: str) -> list[str]:
+        folder = tmp_path / run
+        return search_candidates(labels, fragile, top_k=5, folder=folder, cache_dir=cache_dir).of("q")
+
+    with pytest.raises(KeyboardInterrupt):
+        search("run")
+    fragile.healed = True
+    found = search("run")
+    assert fragile.encoded == list(documents.values())  # each of them once
+    assert found == search_candidates(labels, encoder, top_k=5).of("q")
+    assert (cache_dir or tmp_path / "run").joinpath("vectors.sqlite").exists()
+    if cache:  # serves another run too
+        assert search("another") == found
+        assert len(fragile.encoded) == len(documents)
 
 
 def test_negatives_are_seeded_and_never_known_positives(toy: Labels, encoder) -> None:

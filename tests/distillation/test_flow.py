@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from typer.testing import CliRunner
 
 from bicross.bi_encoder import BiEncoder
 from bicross.cli import app
+from bicross.cross_encoder import CrossEncoder
 from bicross.distillation import flow_checks, stages
 from bicross.distillation.corpus import as_dataset
 from bicross.distillation.cost import estimate_cost
@@ -129,6 +131,94 @@ def test_only_what_changed_is_done_again(student, tmp_path: Path) -> None:
         "mine 2",
         "score 2",
     ]
+
+
+def test_a_second_round_mines_with_the_first_rounds_student_and_scores_no_pair_again(student, tmp_path: Path) -> None:
+    asked: list[tuple[str, str]] = []
+
+    class Counting(Judge):
+        def predict(self, pairs, /):
+            asked.extend(pairs)
+            return super().predict(pairs)
+
+    settings = replace(SETTINGS, gap_queries=0, student=replace(SETTINGS.student, epochs=1))
+    report = distill(toy(), Counting(shared_words), student, out=tmp_path, settings=settings, rounds=2)
+    rounds = [CandidateLists.read(tmp_path / f"round-{number}" / "scored.parquet") for number in (1, 2)]
+    with BiEncoder.load(tmp_path / "round-1" / "student", backend="torch", device="cpu") as first:
+        prints = [[model.document_fingerprint, model.query_fingerprint] for model in (student, first)]
+    assert [lists.metadata["miners"]["dense"] for lists in rounds] == prints
+    assert prints[0] != prints[1]
+    first_pairs, second_pairs = (set(lists.iter_pairs()) for lists in rounds)
+    assert second_pairs - first_pairs  # it finds others
+    assert second_pairs & first_pairs  # and some of the same, such as the positives
+    assert len(asked) == len(set(asked))
+    assert first_pairs | second_pairs <= set(asked)
+    assert [found["lists"] for found in report.rounds] == [54, 54]
+    trained = [tmp_path / f"round-{number}" / "student" / "model.safetensors" for number in (1, 2)]
+    assert (report.model / "model.safetensors").read_bytes() == trained[1].read_bytes() != trained[0].read_bytes()
+
+
+def test_a_run_and_its_student_say_what_all_of_it_was_trained_on(base: Path, tmp_path: Path) -> None:
+    begun = shutil.copytree(base, tmp_path / "begun")
+    (begun / "bicross.json").write_text('{"trained_on": {"data": ["tldr"], "base": [], "teacher": ["medquad"]}}')
+    said = {"data": ["squad"], "base": [], "teacher": ["tldr"]}
+    cross = write_cross_encoder(tmp_path / "cross", extras={"trained_on": said, "stage1_weight": 0.5})
+    settings = replace(SETTINGS, gap_queries=0, student=replace(SETTINGS.student, epochs=1))
+
+    def run(name: str, teacher: str | Path | None, began: Path, weight: float | None = None, **options):
+        changed = replace(settings, stage1_weight=weight)
+        with ExitStack() as stack:
+            scorer = teacher and stack.enter_context(CrossEncoder.load(teacher, backend="torch", device="cpu"))
+            encoder = stack.enter_context(BiEncoder.load(began, backend="torch", device="cpu"))
+            report = distill(
+                toy(), scorer, encoder, out=tmp_path / name, settings=changed, weak_teacher=True, **options
+            )
+        recipe = json.loads((tmp_path / name / "run.json").read_text())["recipe"]
+        kept = json.loads((report.model / "bicross.json").read_text())
+        assert kept["trained_on"] == recipe["trained_on"]
+        assert kept["epoch"] == report.rounds[-1]["epoch"]  # the record of its training is still there
+        return report.model, recipe
+
+    first, recipe = run("first", cross, begun, rounds=2)
+    assert recipe["teacher_trained_on"] == {"cross_encoder": ["squad", "tldr"], "bi_encoder": ["medquad", "tldr"]}
+    assert recipe["trained_on"] == {
+        "data": ["toy"], "base": ["medquad", "tldr"], "teacher": ["medquad", "squad", "tldr"]
+    }  # fmt: skip
+    card = (first / "README.md").read_text()
+    assert "- Teacher: cross, trained on squad, tldr." in card
+    assert "- With a share of begun, trained on medquad, tldr." in card
+    _, alone = run("alone", cross, begun, 0.0)
+    assert alone["trained_on"]["teacher"] == ["squad", "tldr"]
+    _, second = run("second", write_cross_encoder(tmp_path / "silent"), first, 0.0)
+    assert second["trained_on"] == {"data": ["toy"], "base": ["medquad", "squad", "tldr", "toy"], "teacher": [None]}
+    settings = ALONE
+    _, untaught = run("untaught", None, base)
+    assert untaught["trained_on"] == {"data": ["toy"], "base": [None], "teacher": []}
+    settings = replace(SETTINGS, false_negatives=None, gap_queries=0)
+    labels = toy()
+    given = {q: {d: i for i, d in enumerate([*query.positives, "d88", "d89"])} for q, query in labels.queries.items()}
+    _, brought = run("brought", None, base, scores=given)
+    assert brought["trained_on"] == {"data": ["toy"], "base": [None], "teacher": [None]}
+
+
+def test_a_student_goes_up_with_its_card_and_nothing_of_its_run(student, tmp_path: Path, hub) -> None:
+    settings = replace(SETTINGS, gap_queries=0, student=replace(SETTINGS.student, epochs=1), license="mit")
+    report = distill(toy(), Judge(shared_words), student, out=tmp_path / "run", settings=settings)
+    (report.model / ".env").write_text("HF_TOKEN=hf_secret")
+    (report.model / ".git").mkdir()
+    (report.model / ".git" / "config").write_text("hf_secret")
+    assert report.push_to_hub("me/student", token="hf_secret") == "https://hub.example/me/student"
+    assert hub.calls == [("token", "hf_secret"), ("create", "me/student", True, True), ("upload", "me/student")]
+    assert set(hub.files) == {
+        "1_Pooling/config.json", "README.md", "bicross.json", "config.json", "config_sentence_transformers.json",
+        "model.safetensors", "modules.json", "sentence_bert_config.json", "tokenizer.json", "tokenizer_config.json",
+    }  # fmt: skip
+    folders = (bytes(tmp_path), bytes(Path(student.name)))  # where things lie here is nobody's business
+    assert not any(secret in content for content in hub.files.values() for secret in (b"hf_", *folders))
+    assert hub.files["README.md"] == (report.model / "README.md").read_bytes()
+    assert b'license: "mit"' in hub.files["README.md"]
+    report.push_to_hub("me/public", private=False)
+    assert hub.calls == [("token", None), ("create", "me/public", False, True), ("upload", "me/public")]
 
 
 def test_queries_are_made_where_there_are_none(student, tmp_path: Path) -> None:
@@ -567,7 +657,7 @@ def test_kill_9_in_every_stage_and_the_same_call_goes_on(base: Path, tmp_path: P
     assert (tmp_path / "killed.txt").read_text() == (tmp_path / "whole.txt").read_text() != ""
 
 
-def test_the_command_says_what_it_would_cost_and_what_is_wrong(base: Path, tmp_path: Path) -> None:
+def test_the_command_says_what_it_would_cost_and_what_is_wrong(base: Path, tmp_path: Path, monkeypatch) -> None:
     corpus = write_beir(tmp_path / "toy", split="train")
     cross = write_cross_encoder(tmp_path / "cross")
     models = ["--teacher", str(cross), "--student", str(base), "--out", str(tmp_path / "run")]
@@ -581,6 +671,15 @@ def test_the_command_says_what_it_would_cost_and_what_is_wrong(base: Path, tmp_p
     assert (cost["documents"], cost["queries"]) == (5, 3)
     assert "pairs for the teacher" in run("--dry-run").stdout
     assert not (tmp_path / "run").exists()
+    seen: dict[str, object] = {}
+
+    def noting(*_: object, **options: object) -> None:
+        seen.update(options)
+        raise InterruptedError
+
+    monkeypatch.setattr("bicross.distillation.flow.distill", noting)
+    assert isinstance(run("--rounds", "2", "--license", "mit").exception, InterruptedError)
+    assert (seen["rounds"], seen["settings"].license) == (2, "mit")  # type: ignore[attr-defined]
     assert isinstance(run("--towers", "one").exception, ConfigurationError)
     assert isinstance(run("--loss", "kl=much").exception, ConfigurationError)
 

@@ -29,8 +29,10 @@ def made(ways: tuple[str, ...], count: int = 100):
     return make_queries(documents, count, titles=titles, ways=ways)
 
 
-def test_a_title_and_the_passage_without_it() -> None:
-    labels = made(("title",))
+def test_a_title_and_the_passage_without_it(caplog) -> None:
+    with caplog.at_level(logging.INFO):
+        labels = made(("title",))
+    assert f"made 6 by title, such as {next(iter(labels.queries.values())).text!r}" in caplog.text
     assert len(labels.queries) == 6
     query = labels.queries["title:d3"]
     assert query.text == "Title number 3"

@@ -103,12 +103,14 @@ def test_the_teacher_is_asked_once(toy: Labels, base: Path, encoder, tmp_path) -
         run(toy, base, encoder, tmp_path / "model", teacher=teacher, epochs=1)
 
 
-def test_runs_share_the_teacher_s_scores(toy: Labels, base: Path, encoder, tmp_path) -> None:
+def test_runs_share_vectors_and_the_teacher_s_scores(toy: Labels, base: Path, encoder, tmp_path) -> None:
     teacher, cache = Oracle(), tmp_path / "cache"
     run(toy, base, encoder, tmp_path / "first", teacher=teacher, layers=1, epochs=1, cache_dir=cache)
-    asked = teacher.asked
+    asked, calls = teacher.asked, encoder.calls
     run(toy, tmp_path / "first", encoder, tmp_path / "second", teacher=teacher, epochs=1, cache_dir=cache)
     assert 0 < asked == teacher.asked
+    assert 0 < calls == encoder.calls
+    assert not (tmp_path / "first.run" / "vectors.sqlite").exists()
 
 
 def test_the_folder_loads_in_sentence_transformers_with_equal_scores(

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from huggingface_hub.repocard import metadata_load
 from qdrant_client import QdrantClient
 from safetensors.torch import load_file
 from transformers import TrainingArguments
@@ -405,16 +406,38 @@ def test_frozen_documents_come_from_the_cache(student, tmp_path, monkeypatch) ->
     assert kept["after"]["agreement"] == report.after["agreement"]
 
 
-def test_the_folder_is_uploaded_with_the_record_of_its_training(student, tmp_path, monkeypatch) -> None:
-    def upload(save, repository, token, private):
-        folder = save(tmp_path / "upload")
-        return f"{repository} {sorted(path.name for path in folder.iterdir())} {token} {private}"
+def test_the_folder_is_uploaded_with_a_card_and_the_record_of_its_training(student_folder, tmp_path, hub) -> None:
+    base = shutil.copytree(student_folder, tmp_path / "mine")
+    (base / "README.md").write_text("---\nlicense: mit\n---\n")
+    with BiEncoder.load(base, device="cpu", backend="torch") as encoder:
+        report = train_bi_encoder(known_order(), encoder, out=tmp_path / "model", settings=replace(QUERY, epochs=1))
+    (report.folder / ".env").write_text("HF_TOKEN=hf_secret")
+    assert report.push_to_hub("me/student", token="hf_secret") == "https://hub.example/me/student"
+    assert hub.calls == [("token", "hf_secret"), ("create", "me/student", True, True), ("upload", "me/student")]
+    written = {path.relative_to(report.folder).as_posix() for path in report.folder.rglob("*") if path.is_file()}
+    assert {"bicross.json", "modules.json", "query/model.safetensors"} < written
+    assert set(hub.files) == written - {".env"} | {"README.md"}
+    assert not any(secret in content for content in hub.files.values() for secret in (b"hf_", bytes(tmp_path)))
+    (tmp_path / "card.md").write_bytes(hub.files["README.md"])
+    fields = metadata_load(tmp_path / "card.md")
+    assert (fields["license"], "base_model" in fields) == ("mit", False)
+    card = hub.files["README.md"].decode()
+    assert "# mine, trained on candidate lists" in card
+    assert f"{report.lists} lists; epoch 1 was chosen on {report.held_out} held-out lists" in card
+    (report.folder / "README.md").write_text("# Mine\n")
+    report.push_to_hub("me/student", private=False)
+    assert hub.calls == [("token", None), ("create", "me/student", False, True), ("upload", "me/student")]
+    assert hub.files["README.md"] == b"# Mine\n"
 
-    monkeypatch.setattr("bicross.distillation.student.push", upload)
-    report = train_bi_encoder(known_order(), student, out=tmp_path / "model", settings=replace(QUERY, epochs=1))
-    address = report.push_to_hub("me/student", token="t", private=False)
-    names = ["bicross.json", "config_sentence_transformers.json", "document", "modules.json", "query"]
-    assert address == f"me/student {[*names, 'router_config.json']} t False"
+
+def test_a_students_folder_does_not_repeat_what_its_base_was_trained_on(student_folder, tmp_path) -> None:
+    base = shutil.copytree(student_folder, tmp_path / "mine")
+    (base / "bicross.json").write_text('{"trained_on": ["squad"], "notes": "mine"}')
+    with BiEncoder.load(base, device="cpu", backend="torch") as encoder:
+        train_bi_encoder(known_order(), encoder, out=tmp_path / "model", settings=replace(QUERY, epochs=1))
+    kept = json.loads((tmp_path / "model" / "bicross.json").read_text())
+    assert kept.keys().isdisjoint({"trained_on", "notes"})
+    assert (kept["base"], kept["base_model"], kept["base_license"]) == ("mine", None, None)
 
 
 def test_several_teachers_have_a_scale_each(student, tmp_path) -> None:

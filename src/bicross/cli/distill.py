@@ -90,6 +90,10 @@ def distill(
     no_bm25: Annotated[bool, typer.Option("--no-bm25", help="Mine with the bi-encoder alone.")] = False,
     sample: Annotated[int | None, typer.Option("--sample", help="Train on a seeded sample of so many queries.")] = None,
     made: Annotated[int, typer.Option("--made", help="Queries to make where there are none.")] = 4000,
+    way: Annotated[
+        list[str] | None,
+        typer.Option("--way", help="How: title, question, span or sentence; repeat it. Default: all in turn."),
+    ] = None,
     query_generator: Annotated[
         Path | None, typer.Option("--query-generator", help="Folder of a seq2seq model that makes them.")
     ] = None,
@@ -104,6 +108,10 @@ def distill(
     weak_teacher: Annotated[
         bool, typer.Option("--weak-teacher", help="Go on where the teacher gains less than a point.")
     ] = False,
+    license: Annotated[
+        str | None,
+        typer.Option("--license", help="The student's, for its card: mit, say. Default: the base's."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and write nothing.")] = False,
     seed: Annotated[int, typer.Option("--seed", help="Of every random choice.")] = 0,
     precision: PrecisionOption = "float32",
@@ -128,6 +136,7 @@ def distill(
     from bicross.distillation.flow import distill as run
     from bicross.distillation.flow_settings import DistillSettings
     from bicross.distillation.inputs import read_scores
+    from bicross.distillation.made_queries import WAYS
     from bicross.distillation.mining import MiningSettings
     from bicross.distillation.query_generators import Seq2SeqGenerator
     from bicross.distillation.student_settings import StudentSettings
@@ -158,11 +167,13 @@ def distill(
         student=dataclasses.replace(chosen, training=dataclasses.replace(chosen.trainer, **changed)),
         queries=sample,
         made=made,
+        ways=tuple(way) if way else WAYS,
         language=language,
         stage1_weight=stage1_weight,
         held_out=held_out,
         gap_queries=gap_queries,
         seed=seed,
+        license=license,
     )
     labels = read_corpus(corpus, queries, qrels, split=split)
     test = None if test_split is None else load_dataset(corpus, test_split)

@@ -57,7 +57,8 @@ def train_reranker(
     inference_length: Annotated[int, typer.Option(help="Tokens of a pair in use.")] = 256,
     seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
     cache: Annotated[
-        Path | None, typer.Option("--cache", help="Folder that keeps the teacher's scores. Default: that of the run.")
+        Path | None,
+        typer.Option("--cache", help="Folder that keeps vectors and the teacher's scores. Default: the run's."),
     ] = None,
     precision: PrecisionOption = "float32",
     device: DeviceOption = "auto",
@@ -81,8 +82,6 @@ def train_reranker(
     known = ("kl", "margin_mse", "mse") if teacher else ("listwise", "bce")
     if loss is not None and loss not in known:
         raise ConfigurationError(f"--loss must be {' or '.join(known)} here, got {loss!r}.")
-    if cache is not None and teacher is None:
-        raise ConfigurationError(f"--cache is for a --teacher's scores; got {str(cache)!r} without one. Leave it out.")
     sets = [read_labels(path) for path in data]
     if queries is not None:
         sets = [labels.sample(queries + held_out, seed=seed) for labels in sets]

@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from bicross.distillation.labels import Labels
 from bicross.errors import ConfigurationError
+from bicross.evaluation.datasets import Dataset
+from bicross.evaluation.stages import Stages
 from bicross.ranking import exact_top_k
 from bicross.types import Encoder, Floats
 from bicross.whole_file import whole_file
@@ -45,7 +47,14 @@ class Candidates:
         return Candidates(self.document_ids, rows, self.positions[kept, :top_k], self.scores[kept, :top_k])
 
 
-def search_candidates(labels: Labels, encoder: Encoder, *, top_k: int = 100, folder: Path | None = None) -> Candidates:
+def search_candidates(
+    labels: Labels,
+    encoder: Encoder,
+    *,
+    top_k: int = 100,
+    folder: Path | None = None,
+    cache_dir: str | Path | None = None,
+) -> Candidates:
     """Finds every query's best documents by exact search.
 
     Args:
@@ -53,6 +62,7 @@ def search_candidates(labels: Labels, encoder: Encoder, *, top_k: int = 100, fol
         encoder: Encodes both.
         top_k: Candidates for each query; all documents where there are fewer.
         folder: Where the result is kept, so that the same call in a later run reads it instead.
+        cache_dir: Folder of the vectors, which survive a kill and serve every later call. None: ``folder``.
 
     Raises:
         ConfigurationError: ``top_k`` is below 1.
@@ -64,8 +74,10 @@ def search_candidates(labels: Labels, encoder: Encoder, *, top_k: int = 100, fol
     if path is not None and path.exists():
         with np.load(path) as kept:
             return Candidates(ids, rows, kept["positions"], kept["scores"])
-    queries = encoder.encode_query([query.text for query in labels.queries.values()])
-    documents = encoder.encode_document(list(labels.documents.values()))
+    texts = {query_id: query.text for query_id, query in labels.queries.items()}
+    data = Dataset(labels.name, dict(labels.documents), {}, texts, {})
+    with Stages(encoder, cache_dir=folder if cache_dir is None else cache_dir) as stages:
+        queries, documents = stages.query_vectors(data), stages.document_vectors(data)
     positions, scores = exact_top_k(queries, documents, top_k)
     if path is not None:
         with whole_file(path) as part, part.open("wb") as file:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
+
+from bicross.distillation.held_out_lists import height
+from bicross.distillation.origin import Names, shown
 
 _RUNS = {
     "base": "before, first stage",
@@ -23,14 +27,11 @@ def model_card(facts: Mapping[str, Any]) -> str:
     recipe, data, settings = facts["recipe"], facts["data"], facts["recipe"]["settings"]
     told = "made from the corpus, " if data["made"] else ""
     scored = recipe["teacher"] is not None or recipe["scores"] is not None
+    given = settings["license"]
+    licence = recipe["base_license"] if given is None else {"license": given}
     lines = [
-        "---",
-        "library_name: sentence-transformers",
-        "pipeline_tag: sentence-similarity",
-        f"tags: [sentence-transformers, feature-extraction, bicross{', distillation' if scored else ''}]",
-        "---",
-        "",
-        f"# {recipe['student']}, {'distilled' if scored else 'trained'} on {recipe['data']}",
+        *_front_matter(recipe["base_model"], licence, settings["language"], ["distillation"] if scored else []),
+        f"# {recipe['base']}, {'distilled' if scored else 'trained'} on {recipe['data']}",
         "",
         f"A bi-encoder that was trained {_taught(recipe)}. It loads in bicross and in sentence-transformers.",
         "",
@@ -41,11 +42,11 @@ def model_card(facts: Mapping[str, Any]) -> str:
         *_teachers(recipe),
         f"- {recipe['rounds']} round(s); {settings['candidates']} candidates a query, {settings['strategy']}"
         + (f", false-negative filter {settings['false_negatives']}." if scored else "."),
-        f"- Towers: {settings['student']['towers']}; losses {settings['student']['losses']}; share of the weights "
-        f"before training {settings['student']['base_share']:g}; seed {settings['seed']}.",
-        *_rounds(facts["rounds"]),
+        _training(settings["student"], settings["seed"]),
+        *(_chosen(found, f"Round {number}") for number, found in enumerate(facts["rounds"], start=1)),
         "",
-        "Everything else is in the run's manifest, `run.json`.",
+        "`bicross.json` beside this card holds the record of the last round's training. Everything else is in the "
+        "manifest, `run.json`, which stays in the run's folder and isn't part of the model.",
         "",
         *_figures(facts["after"]),
         *_gaps(facts["gap"]),
@@ -55,13 +56,72 @@ def model_card(facts: Mapping[str, Any]) -> str:
         "it there (`bicross evaluate`)."
         + (" What its teacher doesn't know, it can't have learnt: see `bicross probe`." if scored else ""),
         "",
-        "## Licence",
-        "",
-        f"It derives from the weights of {recipe['student']} and from the texts of {recipe['data']}; their licences "
-        "apply.",
-        "",
+        *_licence(recipe["base"], licence, recipe["data"], chosen=given is not None),
     ]
     return "\n".join(lines)
+
+
+def short_card(record: Mapping[str, Any]) -> str:
+    """The card of a model that `train_bi_encoder` made, as Markdown.
+
+    Args:
+        record: Content of its ``bicross.json``.
+    """
+    base, licence, settings = record.get("base", "a bi-encoder"), record.get("base_license"), record["settings"]
+    lines = [
+        *_front_matter(record.get("base_model"), licence, None, []),
+        f"# {base}, trained on candidate lists",
+        "",
+        "A bi-encoder. It loads in bicross and in sentence-transformers.",
+        "",
+        "## How it was made",
+        "",
+        _training(settings, settings["training"]["seed"]),
+        _chosen(record, "Training"),
+        "",
+        "Everything else that is known is in `bicross.json` beside this card.",
+        "",
+        "## Limits",
+        "",
+        "It was measured on lists like those that it was trained on, and nowhere else: measure before you use it "
+        "(`bicross evaluate`).",
+        "",
+        *_licence(base, licence, "its candidate lists", chosen=False),
+    ]
+    return "\n".join(lines)
+
+
+def _front_matter(
+    base: str | None, licence: Mapping[str, str] | None, language: str | None, tags: list[str]
+) -> list[str]:
+    """What the model hub reads, up to the title; what isn't known is left out."""
+    fields = {
+        "language": language,
+        **(licence or {}),
+        "library_name": "sentence-transformers",
+        "pipeline_tag": "sentence-similarity",
+        "base_model": base,
+        "tags": ["sentence-transformers", "feature-extraction", "bicross", *tags],
+    }
+    # JSON is YAML; without its quotes the language "no" would be false.
+    values = [f"{name}: {json.dumps(value)}" for name, value in fields.items() if value is not None]
+    return ["---", *values, "---", ""]
+
+
+def _licence(base: str, licence: Mapping[str, str] | None, data: str, *, chosen: bool) -> list[str]:
+    told = ""
+    if licence is not None:
+        by = "by the choice of whoever trained it" if chosen else f"which is what the card of {base} states"
+        told = f"{licence.get('license_name', licence['license'])}, {by}. "
+    derived = f"It derives from the weights of {base} and from the texts of {data}; their licences apply."
+    return ["## Licence", "", told + derived, ""]
+
+
+def _training(student: Mapping[str, Any], seed: int) -> str:
+    return (
+        f"- Towers: {student['towers']}; losses {student['losses']}; share of the weights before training "
+        f"{student['base_share']:g}; seed {seed}."
+    )
 
 
 def _taught(recipe: Mapping[str, Any]) -> str:
@@ -69,7 +129,7 @@ def _taught(recipe: Mapping[str, Any]) -> str:
     if scores is not None:
         return f"on scores of candidates ({scores}) of *{data}*"
     if teacher is not None:
-        return f"to order the documents of *{data}* as the cross-encoder *{teacher}* does"
+        return f"to order the documents of *{data}* as the cross-encoder *{shown(teacher)}* does"
     return f"on judged queries of *{data}*"
 
 
@@ -77,30 +137,33 @@ def _teachers(recipe: Mapping[str, Any]) -> list[str]:
     lines = []
     if recipe["teacher"] is not None:
         role = "Teacher" if recipe["scores"] is None else "Measured beside it"
-        lines.append(f"- {role}: {recipe['teacher']}, trained on {_listed(recipe['teacher_trained_on'])}.")
+        parts = recipe["teacher_trained_on"]
+        lines.append(f"- {role}: {shown(recipe['teacher'])}, trained on {_listed(parts['cross_encoder'])}.")
+        if "bi_encoder" in parts:
+            lines.append(f"- With a share of {recipe['base']}, trained on {_listed(parts['bi_encoder'])}.")
     if recipe["scores"] is not None:
         lines.append(f"- Scores that were there already: {recipe['scores']}.")
     return lines
 
 
-def _listed(names: Any) -> str:
-    return ", ".join(map(str, names)) if isinstance(names, list) else str(names or "data that its folder doesn't name")
+def _listed(names: Names) -> str:
+    told = [name for name in names if name is not None]
+    unknown = [] if told == names else [f"{'other ' if told else ''}data that its folder doesn't name"]
+    return ", ".join(told + unknown) or "nothing"
 
 
-def _rounds(rounds: list[dict[str, Any]]) -> list[str]:
-    lines = []
-    for number, found in enumerate(rounds, start=1):
-        before, after = found["before"], found["after"]
-        told = [
-            f"{label} {_number(before.get(name))} → {_number(after[name])}"
-            for name, label in _HELD_OUT.items()
-            if after.get(name) is not None
-        ]
-        lines.append(
-            f"- Round {number}: {found['lists']:,} lists; epoch {found['epoch']} was chosen on {found['held_out']} "
-            f"held-out lists{': ' if told else ''}{', '.join(told)}."
-        )
-    return lines
+def _chosen(found: Mapping[str, Any], what: str) -> str:
+    before, after = found["before"], found["after"]
+    told = [
+        f"{label} {_number(before.get(name))} → {_number(after[name])}"
+        for name, label in _HELD_OUT.items()
+        if after.get(name) is not None
+    ]
+    warning = "" if height(after) > height(before) else " **No epoch was better there than the model before training.**"
+    return (
+        f"- {what}: {found['lists']:,} lists; epoch {found['epoch']} was chosen on {found['held_out']} "
+        f"held-out lists{': ' if told else ''}{', '.join(told)}.{warning}"
+    )
 
 
 def _figures(after: Mapping[str, Any] | None) -> list[str]:

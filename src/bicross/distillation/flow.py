@@ -18,12 +18,16 @@ from bicross.distillation.flow_settings import DistillSettings
 from bicross.distillation.inputs import read_scores
 from bicross.distillation.labels import Labels
 from bicross.distillation.made_queries import QueryGenerator
+from bicross.distillation.origin import Names, merged, origin, trained_on
 from bicross.distillation.run_folder import RunFolder
 from bicross.distillation.stages import Flow
-from bicross.encoding.saving import push
+from bicross.distillation.uploading import upload
+from bicross.encoding.checkpoint import optional_json
+from bicross.encoding.files import write_json
 from bicross.errors import ConfigurationError
 from bicross.evaluation.datasets import Dataset
 from bicross.evaluation.runs import Run
+from bicross.second_stage import SecondStage
 from bicross.types import Scorer
 
 logger = logging.getLogger(__name__)
@@ -60,7 +64,7 @@ class DistillReport:
 
     def push_to_hub(self, repository: str, *, token: str | None = None, private: bool = True) -> str:
         """Upload the student with its card to the model hub; returns its address."""
-        return push(lambda target: Path(shutil.copytree(self.model, target)), repository, token, private)
+        return upload(self.model, repository, token, private)
 
 
 def distill(
@@ -132,13 +136,20 @@ def distill(
             "A teacher is needed where a loss learns from its scores, and where queries are made, which it filters; "
             "got None. Name one, bring scores, or train on judged queries with losses={'contrastive': 1} alone."
         )
+    taught = _teacher_trained_on(teacher, student, settings)
     cache = Path(cache_dir) if cache_dir is not None else Path(out) / "cache"
     recipe = {
         "data": labels.name,
         "teacher": None if teacher is None else str(getattr(teacher, "name", type(teacher).__name__)),
-        "teacher_trained_on": trained_on(teacher),
+        "teacher_trained_on": taught,
         "scores": source,
         "student": student.name,
+        **origin(student),
+        "trained_on": {
+            "data": [labels.name],
+            "base": trained_on(student),
+            "teacher": [None] if scores is not None else merged(*taught.values()),
+        },
         "rounds": rounds,
         "settings": settings.as_dict(),
     }
@@ -172,21 +183,27 @@ def distill(
         return DistillReport(run.folder, target, before, after, gaps, figures, run.done, run.skipped)
 
 
-def trained_on(model: object) -> Any:
-    """What a model's folder says it was trained on; None where it doesn't say."""
-    checkpoint = getattr(model, "checkpoint", None)
-    return None if checkpoint is None else getattr(checkpoint, "extras", {}).get("trained_on")
+def _teacher_trained_on(teacher: Scorer | None, base: BiEncoder, settings: DistillSettings) -> dict[str, Names]:
+    """What each of the models was trained on whose weighted sum is the teacher; empty where there is none."""
+    if teacher is None:
+        return {}
+    found = {"cross_encoder": trained_on(teacher)}
+    if SecondStage(teacher, settings.stage1_weight).stage1_weight:
+        found["bi_encoder"] = trained_on(base)
+    return found
 
 
 def _finish(run: RunFolder, model: Path, rounds: int, facts: dict[str, Any]) -> Path:
-    """The last round's student as ``student`` in the run's folder, with a card."""
+    """The last round's student as ``student`` in the run's folder, with a card and what it was trained on."""
     target = run.folder / "student"
+    known = {name: facts["recipe"][name] for name in ("base", "base_model", "base_license", "trained_on")}
 
     def write() -> None:
         part = run.folder / "student.part"
         if part.exists():
             shutil.rmtree(part)
         shutil.copytree(model, part)
+        write_json(part / "bicross.json", {**optional_json(part / "bicross.json"), **known})
         (part / "README.md").write_text(model_card(facts), encoding="utf-8")
         part.replace(target)
         (run.folder / "report.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

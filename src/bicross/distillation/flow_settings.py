@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from bicross.arguments import check_count
-from bicross.distillation.made_queries import WAYS
+from bicross.distillation.made_queries import WAYS, check_ways
 from bicross.distillation.mining import MiningSettings, Window
 from bicross.distillation.sampling import STRATEGIES
 from bicross.distillation.student_settings import StudentSettings
@@ -38,6 +38,8 @@ class DistillSettings:
         gap_queries: Queries of the two gap reports; 0: none are made.
         gap_pool: Documents of each of them that the teacher scores.
         seed: Of every draw.
+        license: Of the student, for its card, as the model hub names it, such as "mit"; None: what the card in the
+            base's folder states, if any.
     """
 
     mining: MiningSettings = field(default_factory=MiningSettings)
@@ -56,11 +58,13 @@ class DistillSettings:
     gap_queries: int = 20
     gap_pool: int = 200
     seed: int = 0
+    license: str | None = None
 
     def __post_init__(self) -> None:
         counts = {"candidates": self.candidates, "made": self.made, "held_out": self.held_out, "depth": self.depth}
         for name, value in counts.items():
             check_count(value, name)
+        check_ways(self.ways)
         if self.queries is not None:
             check_count(self.queries, "queries")
         if self.candidates < 2:

@@ -68,8 +68,7 @@ def make_queries(
         InputError: Nothing can be made of these passages.
     """
     check_count(count, "count")
-    if not ways or not set(ways) <= set(WAYS):
-        raise ConfigurationError(f"ways must be some of {WAYS!r}; got {tuple(ways)!r}.")
+    check_ways(ways)
     maker = QueryMaker(documents, titles or {}, language)
     made = _Made()
     rng = np.random.default_rng(seed)
@@ -82,6 +81,16 @@ def make_queries(
                     if made.add(way, document_id, maker.make(way, document_id, rng)):
                         break
     return _labels(made, documents, name)
+
+
+def check_ways(ways: Sequence[str]) -> None:
+    """Whether these are ways of making queries.
+
+    Raises:
+        ConfigurationError: They aren't.
+    """
+    if not ways or not set(ways) <= set(WAYS):
+        raise ConfigurationError(f"ways must be some of {WAYS!r}; got {tuple(ways)!r}.")
 
 
 def generate_queries(
@@ -199,5 +208,7 @@ class _Made:
 def _labels(made: _Made, documents: Mapping[str, str], name: str) -> Labels:
     if not made.queries:
         raise InputError(f"No query could be made of the {len(documents)} passages of {name!r}. Are they long enough?")
-    logger.info("made %s", ", ".join(f"{n} by {way}" for way, n in made.counts.items()))
+    first = {_way(name): query.text for name, query in reversed(made.queries.items())}
+    told = [f"{n} by {way}, such as {first[way]!r}" for way, n in made.counts.items()]
+    logger.info("made %s", "; ".join(told))
     return Labels(f"{name}-made", {**documents, **made.parts}, made.queries, hidden=frozenset(made.parts))

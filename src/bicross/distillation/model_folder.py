@@ -9,11 +9,55 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 
+from bicross.distillation.packing import model_inputs
 from bicross.distillation.pruning import prune_layers
 from bicross.encoding.files import write_json
+from bicross.errors import ConfigurationError
 from bicross.whole_file import whole_file
 
 _IDENTITY = "torch.nn.modules.linear.Identity"
+_DROPOUTS = (
+    *("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"),  # BERT and RoBERTa
+    *("dropout", "attention_dropout", "seq_classif_dropout"),  # DistilBERT
+    *("embedding_dropout", "mlp_dropout"),  # ModernBERT
+)
+
+
+def check_base(base: str | Path, layers: int | Sequence[int] | None = None) -> dict[str, str]:
+    """The special tokens of a base by their roles, once it is known that a reranker can start from it.
+
+    Reads no weights.
+
+    Args:
+        base: Folder or hub name.
+        layers: How many layers will be kept, or which; None: all.
+
+    Raises:
+        ConfigurationError: It isn't an encoder that classifies sequences, or hasn't these layers.
+    """
+    from transformers import (
+        MODEL_FOR_MASKED_LM_MAPPING,
+        MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+        AutoConfig,
+        AutoModelForSequenceClassification,
+        AutoTokenizer,
+    )
+
+    config = AutoConfig.from_pretrained(str(base), num_labels=1)
+    # Decoders have no masked language model. They read the answer from the last token, which padding would move.
+    known = all(
+        type(config) in mapping for mapping in (MODEL_FOR_MASKED_LM_MAPPING, MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING)
+    )
+    if not known or config.is_encoder_decoder:
+        raise ConfigurationError(
+            "A reranker starts from an encoder such as BERT, DistilBERT, RoBERTa, XLM-RoBERTa or ModernBERT; "
+            f"base={str(base)!r} is of the kind {config.model_type!r}. Name another base."
+        )
+    if layers is not None:
+        with torch.device("meta"):
+            model = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]
+        prune_layers(model, layers)
+    return {role: str(token) for role, token in AutoTokenizer.from_pretrained(str(base)).special_tokens_map.items()}
 
 
 def load_base(
@@ -30,7 +74,7 @@ def load_base(
     from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
     config = AutoConfig.from_pretrained(str(base), num_labels=1)
-    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
+    for name in _DROPOUTS:
         if getattr(config, name, None) is not None:
             setattr(config, name, dropout)
     torch.manual_seed(seed)
@@ -60,13 +104,22 @@ def centre_logits(model: Any, mean: float) -> None:
             layers[-1].bias.sub_(mean)
 
 
-def write_model(folder: Path, model: Any, tokenizer: Tokenizer, *, max_length: int, extras: Mapping[str, Any]) -> None:
+def write_model(
+    folder: Path,
+    model: Any,
+    tokenizer: Tokenizer,
+    *,
+    special_tokens: Mapping[str, str],
+    max_length: int,
+    extras: Mapping[str, Any],
+) -> None:
     """Writes a cross-encoder's folder: half-precision safetensors that load in sentence-transformers too.
 
     Args:
         folder: Made where it is missing; files of the same names are replaced.
         model: A sequence-classification model with one label.
         tokenizer: The model's.
+        special_tokens: The tokenizer's, by role, such as ``pad_token``.
         max_length: The limit in tokens of a pair that the folder states.
         extras: Content of ``bicross.json``.
     """
@@ -88,26 +141,16 @@ def write_model(folder: Path, model: Any, tokenizer: Tokenizer, *, max_length: i
     tokenizer.no_truncation()
     write_json(folder / "config.json", config)
     write_json(folder / "bicross.json", extras)
-    write_json(folder / "tokenizer_config.json", _tokenizer_config(tokenizer, max_length))
+    settings = {
+        # tokenizer.json is read as it is; a class of its own might build it anew, in another way.
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": max_length,
+        # Without this line other libraries give every token the type 0, and the scores are others.
+        "model_input_names": list(model_inputs(model)),
+        **special_tokens,
+    }
+    write_json(folder / "tokenizer_config.json", settings)
     (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
     weights = {name: value.detach().cpu().half().contiguous() for name, value in model.state_dict().items()}
     with whole_file(folder / "model.safetensors") as part:
         save_file(weights, part, metadata={"format": "pt"})
-
-
-def _tokenizer_config(tokenizer: Tokenizer, max_length: int) -> dict[str, Any]:
-    special = {
-        "unk_token": "[UNK]",
-        "sep_token": "[SEP]",
-        "pad_token": "[PAD]",
-        "cls_token": "[CLS]",
-        "mask_token": "[MASK]",
-    }
-    known = {name: token for name, token in special.items() if tokenizer.token_to_id(token) is not None}
-    return {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": max_length,
-        # Without this line other libraries give every token the type 0, and the scores are others.
-        "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
-        **known,
-    }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -13,7 +15,7 @@ from bicross.encoding.backends.torch_loading import pick_precision
 from bicross.encoding.batching import pad, plan_batches
 from bicross.types import Floats
 
-_HEADS = {"pooler", "pre_classifier", "classifier", "score"}
+_HEADS = {"pooler", "pre_classifier", "head", "classifier", "score"}
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -22,8 +24,17 @@ def has_bf16() -> bool:
     return pick_precision("auto", "cuda" if torch.cuda.is_available() else "cpu") == "bfloat16"
 
 
+def model_inputs(model: Any) -> tuple[str, ...]:
+    """Names of what a transformers model reads; segment ids only where it tells two segments apart.
+
+    RoBERTa takes them and knows one segment; DistilBERT and ModernBERT swallow them with their other keywords.
+    """
+    takes = "token_type_ids" in inspect.signature(model.forward).parameters
+    return _INPUTS if takes and (getattr(model.config, "type_vocab_size", None) or 0) > 1 else _INPUTS[:2]
+
+
 def pack(
-    tokenizer: Tokenizer, pairs: Sequence[tuple[str, str]], chunk_tokens: int
+    tokenizer: Tokenizer, pairs: Sequence[tuple[str, str]], chunk_tokens: int, inputs: Sequence[str] = _INPUTS
 ) -> tuple[list[dict[str, Tensor]], Tensor]:
     """Tokenises pairs and fills batches of pairs of similar length, each padded to its longest.
 
@@ -31,6 +42,7 @@ def pack(
         tokenizer: With truncation set and padding off.
         pairs: Query and text.
         chunk_tokens: Padded tokens of a batch, at most; a longer pair is alone.
+        inputs: Which tensors a batch has; see `model_inputs`.
 
     Returns:
         The batches, whose tensors have the shape (pairs of the batch, longest pair); and where in them the i-th pair
@@ -42,7 +54,8 @@ def pack(
         order += rows.tolist()
         ids, mask = pad([encodings[i].ids for i in rows], 0)
         types, _ = pad([encodings[i].type_ids for i in rows], 0)
-        chunks.append({name: torch.from_numpy(rows) for name, rows in zip(_INPUTS, (ids, mask, types), strict=True)})
+        tensors = dict(zip(_INPUTS, map(torch.from_numpy, (ids, mask, types)), strict=True))
+        chunks.append({name: tensors[name] for name in inputs})
     place = torch.zeros(len(order), dtype=torch.long)
     place[torch.tensor(order, dtype=torch.long)] = torch.arange(len(order))
     return chunks, place
@@ -93,7 +106,7 @@ def score_pairs(
     model.eval()
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length)
-    chunks, place = pack(tokenizer, pairs, 4096)
+    chunks, place = pack(tokenizer, pairs, 4096, model_inputs(model))
     device = next(model.parameters()).device
     with exact_head(model), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
         logits = [model(**{k: v.to(device) for k, v in chunk.items()}).logits[:, 0].float().cpu() for chunk in chunks]

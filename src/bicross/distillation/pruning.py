@@ -23,11 +23,18 @@ def prune_layers(model: Any, layers: int | Sequence[int]) -> tuple[int, ...]:
         The layers that are left, counted as before.
 
     Raises:
-        ConfigurationError: There aren't so many, or no list of layers is found.
+        ConfigurationError: There aren't so many, no list of layers is found, or a layer is built unlike the one whose
+            place it would take.
 
     """
     owner, name, stack = layer_stack(model)
     kept = spread(len(stack), layers)
+    # ModernBERT's first layer has no norm of its own: in its place another's would be lost when the model is loaded.
+    if any(stack[old].state_dict().keys() != stack[new].state_dict().keys() for new, old in enumerate(kept)):
+        raise ConfigurationError(
+            f"A kept layer must be built like the one whose place it takes, and not all of {type(model).__name__} are "
+            f"alike; got layers={kept!r}. Keep the first layer, or give a number of layers."
+        )
     setattr(owner, name, nn.ModuleList(stack[position] for position in kept))
     for position, layer in enumerate(getattr(owner, name)):
         for module in layer.modules():

@@ -15,7 +15,7 @@ from bicross.distillation.fitting import TrainingSettings, claim, training_argum
 from bicross.distillation.groups import draw_groups, groups_fingerprint, score_groups
 from bicross.distillation.held_out import choose_weight, split_held_out
 from bicross.distillation.labels import Labels
-from bicross.distillation.model_folder import centre_logits, load_base, write_model
+from bicross.distillation.model_folder import centre_logits, check_base, load_base, write_model
 from bicross.distillation.selection import best_epoch
 from bicross.distillation.trainer import Group, Loss, load_weights, train_groups
 from bicross.errors import BicrossWarning, ConfigurationError
@@ -75,14 +75,15 @@ def train_reranker(
 ) -> RerankerReport:
     """Trains a cross-encoder that reorders what ``bi_encoder`` finds.
 
-    The same call goes on where an earlier one was killed: mined candidates, checkpoints and held-out scores are in
+    The same call goes on where an earlier one was killed: vectors, candidates, checkpoints and held-out scores are in
     ``run_folder``. Under ``accelerate launch`` every process takes its part of a step, so that a step has
     ``batch_size`` groups on each.
 
     Args:
         data: One labelled set, or several that are mixed; each is searched by itself.
         out: The model's folder; written at the end.
-        base: Folder or hub name of the weights to start from; a bi-encoder's will do.
+        base: Folder or hub name of the weights to start from; a bi-encoder's will do. An encoder, such as BERT,
+            DistilBERT, RoBERTa, XLM-RoBERTa or ModernBERT; no decoder.
         bi_encoder: Finds the hard negatives, and the candidates of the held-out queries.
         loss: On labels, ``listwise`` (the default) compares a query's candidates with each other, ``bce`` judges each
             by itself. On a teacher's scores, ``margin_mse`` (the default), ``kl`` and ``mse``; see `losses`.
@@ -101,8 +102,8 @@ def train_reranker(
         further: Groups beside the drawn ones, seen in every epoch. Their labels may be shares, such as the softmax of
             another model's scores. For ``listwise`` without a teacher.
         run_folder: Where the run's state is kept; by default beside ``out``, with ``.run`` added.
-        cache_dir: Folder of the score cache that keeps the teacher's scores, for other runs as well. None:
-            ``run_folder``.
+        cache_dir: Folder of the caches that keep the bi-encoder's vectors and the teacher's scores, for other runs as
+            well. None: ``run_folder``.
 
     Returns:
         What was chosen and how good it is. The folder holds it too, in ``bicross.json``.
@@ -110,7 +111,8 @@ def train_reranker(
     Raises:
         InputError: The teacher returned NaN.
         TrainingError: A loss or gradient isn't a finite number; the last good checkpoint stays.
-        ConfigurationError: Arguments make no sense, or ``run_folder`` holds a run with other settings or data.
+        ConfigurationError: Arguments make no sense, ``base`` is no encoder, or ``run_folder`` holds a run with other
+            settings or data.
         MissingExtraError: accelerate isn't installed.
     """
     sets = [data] if isinstance(data, Labels) else list(data)
@@ -118,6 +120,7 @@ def train_reranker(
     loss = loss or ("listwise" if teacher is None else "margin_mse")
     _check(sets, loss, teacher is not None, negatives, window, candidates, epochs, held_out)
     _check_further(further, loss, taught=teacher is not None)
+    special_tokens = check_base(base, layers)
     out = Path(out)
     run = Path(run_folder) if run_folder is not None else out.with_name(f"{out.name}.run")
     recipe: dict[str, Any] = {
@@ -145,7 +148,7 @@ def train_reranker(
     arguments = training_arguments(run, settings)
     with arguments.main_process_first():  # the others find what it mined and scored
         claim(run, {**recipe, "data": prints})
-        mined = [search_candidates(labels, bi_encoder, top_k=depth, folder=run) for labels in sets]
+        mined = [search_candidates(labels, bi_encoder, top_k=depth, folder=run, cache_dir=cache_dir) for labels in sets]
         train = [(part, all_) for (part, _), all_ in zip(parts, mined, strict=True)]
         order = [draw_groups(train, epoch, negatives, window, settings.seed, further) for epoch in range(epochs)]
         if teacher is not None:
@@ -184,7 +187,7 @@ def train_reranker(
         load_weights(model, checkpoints[epoch])
         if loss not in _CALIBRATED:
             centre_logits(model, mean_logit)
-        write_model(out, model, tokenizer, max_length=inference_length, extras=extras)
+        write_model(out, model, tokenizer, special_tokens=special_tokens, max_length=inference_length, extras=extras)
     arguments.distributed_state.wait_for_everyone()
     if weight == 1.0:
         warnings.warn(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,10 +17,11 @@ from bicross.distillation.fitting import claim, training_arguments
 from bicross.distillation.held_out_lists import split_lists
 from bicross.distillation.list_batches import Lists, fingerprint
 from bicross.distillation.lists import CandidateLists
+from bicross.distillation.origin import origin
 from bicross.distillation.student_session import Outcome, Session
 from bicross.distillation.student_settings import LIST_LOSSES, StudentSettings
+from bicross.distillation.uploading import upload
 from bicross.encoding.checkpoint import optional_json
-from bicross.encoding.saving import push
 from bicross.errors import CheckpointError, ConfigurationError, DimensionMismatchError, InputError
 from bicross.types import Encoder
 
@@ -45,8 +45,8 @@ class StudentReport(Outcome):
         return BiEncoder.load(self.folder, **options)
 
     def push_to_hub(self, repository: str, *, token: str | None = None, private: bool = True) -> str:
-        """Upload the model's folder, with the record of its training, to the model hub; returns its address."""
-        return push(lambda target: Path(shutil.copytree(self.folder, target)), repository, token, private)
+        """Upload the model's folder, with a card and the record of its training, to the hub; returns its address."""
+        return upload(self.folder, repository, token, private)
 
 
 def train_bi_encoder(
@@ -123,7 +123,8 @@ def train_bi_encoder(
         train, held = split_lists(lists, settings.held_out, seed=settings.trainer.seed)
     outcome = session.train(train, held)
     if arguments.should_save:
-        session.write(out, {**recipe, **asdict(outcome)})
+        known = origin(student) if query_tower is None else {}  # two models may have two licences
+        session.write(out, {**recipe, **asdict(outcome), **known})
     arguments.distributed_state.wait_for_everyone()
     return _report(out, outcome, student, settings)
 

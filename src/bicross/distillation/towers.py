@@ -198,7 +198,8 @@ def write_towers(
             specs.get("both") or specs.get(role) or original
             for role, original in (("query", checkpoint.query), ("document", checkpoint.document))
         )
-        save_bi_checkpoint(replace(checkpoint, query=query, document=document), part, limits)
+        # What the base's folder says of its own training isn't true of the student.
+        save_bi_checkpoint(replace(checkpoint, query=query, document=document, extras={}), part, limits)
     extras = part / "bicross.json"
     write_json(extras, {**optional_json(extras), **record})
     make_empty(folder)

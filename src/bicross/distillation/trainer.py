@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from bicross.distillation.fitting import TrainingSettings, finite, fit
-from bicross.distillation.packing import pack
+from bicross.distillation.packing import model_inputs, pack
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -91,7 +91,7 @@ def train_groups(
     return fit(
         GroupScorer(model, loss),
         epochs,
-        partial(_collate, tokenizer, settings.pass_tokens(arguments.device.type)),
+        partial(_collate, tokenizer, settings.pass_tokens(arguments.device.type), model_inputs(model)),
         describe=lambda group: group.query,
         arguments=arguments,
         settings=settings,
@@ -107,10 +107,10 @@ def load_weights(model: nn.Module, checkpoint: Path) -> None:
     model.load_state_dict({name.removeprefix("model."): value.half().float() for name, value in weights.items()})
 
 
-def _collate(tokenizer: Tokenizer, chunk_tokens: int, groups: list[Group]) -> dict[str, Any]:
+def _collate(tokenizer: Tokenizer, chunk_tokens: int, inputs: Sequence[str], groups: list[Group]) -> dict[str, Any]:
     """What `GroupScorer` takes, for these groups."""
     pairs = [(group.query, text) for group in groups for text in group.texts]
-    chunks, place = pack(tokenizer, pairs, chunk_tokens)
+    chunks, place = pack(tokenizer, pairs, chunk_tokens, inputs)
     width = max(len(group.texts) for group in groups)
     mask = torch.tensor([[column < len(group.texts) for column in range(width)] for group in groups])
     labels = torch.zeros(len(groups), width)

@@ -122,6 +122,7 @@ def _read_bi_checkpoint(folder: Path) -> BiCheckpoint:
         similarity=settings.get("similarity_fn_name") or "cosine",
         note=note,
         projections=_projections(document),
+        extras=optional_json(folder / "bicross.json"),
     )
 
 

