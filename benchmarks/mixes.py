@@ -52,6 +52,7 @@ LOSSES: dict[str, Mapping[str, float]] = {
     "softmax on labels": {"listwise": 1.0},
     "contrastive": {"contrastive": 1.0},
     "sum": SUM,
+    "sum without margins": StudentSettings(towers="query").weights,
 }
 MIXES: dict[str, dict[str, Any]] = {
     "stratified": {},
