@@ -19,7 +19,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from cached_encoder import CachedEncoder
 from common import data_folder, machine, write_report
 from student_quality import measured
 from train_starter import train_split
@@ -107,7 +106,7 @@ def main() -> None:
         for name in SETS:
             labels = train_split(options.data, name).sample(options.queries, seed=SEED)
             for lists, part in zip((train, held), split_held_out(labels, options.held_out, seed=SEED), strict=True):
-                mined = mine_candidates(part, CachedEncoder(base, cache), settings=mining, cache_dir=options.cache)
+                mined = mine_candidates(part, base, settings=mining, cache_dir=options.cache)
                 weights = [1 - STAGE1_WEIGHT, STAGE1_WEIGHT]
                 lists.append(score_candidates(mined, [cross, base], weights=weights, cache_dir=options.cache))
         report |= {"lists": [len(one) for one in train], "held_out": [len(one) for one in held]}

@@ -20,13 +20,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from cached_encoder import CachedEncoder
 from common import data_folder, machine, write_report
 from student_quality import measured
 from train_starter import train_split
 
 from bicross import BiEncoder, CrossEncoder
-from bicross.caches import VectorCache
 from bicross.distillation import DistillSettings, StudentSettings, distill
 from bicross.distillation.corpus import read_corpus
 from bicross.distillation.extracted import extract_halves
@@ -45,7 +43,7 @@ RUNS = ("base", "teacher", "student", "student_two_stage")
 TEACHER = TrainingSettings(batch_size=16, learning_rate=6e-5, warmup=0.1, max_length=160, save_steps=40, seed=SEED)
 
 
-def teacher(data: Path, run: Path, encoder: BiEncoder, cache: VectorCache) -> Path:
+def teacher(data: Path, run: Path, encoder: BiEncoder, cache: Path) -> Path:
     """The folder of a cross-encoder that was trained on SQuAD alone; trained here unless it is there."""
     out = run / "teacher"
     if not (out / "model.safetensors").exists():  # what is written last
@@ -54,11 +52,12 @@ def teacher(data: Path, run: Path, encoder: BiEncoder, cache: VectorCache) -> Pa
             [questions.sample(QUERIES, seed=SEED), extract_halves(questions, HALVES, seed=SEED)],
             out=out,
             base=encoder.checkpoint.document.encoder.folder,
-            bi_encoder=CachedEncoder(encoder, cache),
+            bi_encoder=encoder,
             negatives=3,
             held_out=HELD_OUT,
             weight_tolerance=0.015,
             settings=TEACHER,
+            cache_dir=cache,
         )
     return out
 
@@ -143,8 +142,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    with BiEncoder.load("minilm") as base, VectorCache(options.cache) as cache:
-        folder = teacher(options.data, options.run, base, cache)
+    with BiEncoder.load("minilm") as base:
+        folder = teacher(options.data, options.run, base, options.cache)
         with CrossEncoder.load(folder, precision=options.precision) as cross:
             report: dict[str, Any] = {"machine": machine("torch", "transformers"), "date": date.today().isoformat()}
             report |= {

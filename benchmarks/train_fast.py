@@ -19,12 +19,10 @@ import logging
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from cached_encoder import CachedEncoder
 from common import data_folder
 from train_starter import Amounts, kept_documentation, labelled_sets
 
 from bicross import BiEncoder, CrossEncoder
-from bicross.caches import VectorCache
 from bicross.distillation.reranker import train_reranker
 from bicross.distillation.trainer import TrainingSettings
 
@@ -69,24 +67,23 @@ def main() -> None:
     encoder = BiEncoder.load("minilm")
     teacher = CrossEncoder.load("starter", precision=arguments.teacher_precision)
     docs = kept_documentation(encoder, run_folder / "documentation.jsonl")
-    with VectorCache(arguments.cache) as cache:
-        report = train_reranker(
-            labelled_sets(arguments.data, docs, AMOUNTS, seed=SEED),
-            out=arguments.out,
-            base=arguments.base or teacher.checkpoint.encoder.folder,
-            bi_encoder=CachedEncoder(encoder, cache),
-            teacher=teacher,
-            layers=None if arguments.base else arguments.layers,
-            negatives=NEGATIVES,
-            window=WINDOW,
-            candidates=CANDIDATES,
-            epochs=1,
-            held_out=HELD_OUT,
-            inference_length=INFERENCE_LENGTH,
-            settings=settings,
-            run_folder=run_folder,
-            cache_dir=arguments.cache,
-        )
+    report = train_reranker(
+        labelled_sets(arguments.data, docs, AMOUNTS, seed=SEED),
+        out=arguments.out,
+        base=arguments.base or teacher.checkpoint.encoder.folder,
+        bi_encoder=encoder,
+        teacher=teacher,
+        layers=None if arguments.base else arguments.layers,
+        negatives=NEGATIVES,
+        window=WINDOW,
+        candidates=CANDIDATES,
+        epochs=1,
+        held_out=HELD_OUT,
+        inference_length=INFERENCE_LENGTH,
+        settings=settings,
+        run_folder=run_folder,
+        cache_dir=arguments.cache,
+    )
     print(json.dumps(asdict(report), indent=2, default=str))
 
 
