@@ -52,6 +52,7 @@ LOSSES: dict[str, Mapping[str, float]] = {
     "contrastive": {"contrastive": 1.0},
     "sum": SUM,
     "sum without margins": StudentSettings(towers="query").weights,
+    "sum without margins, contrastive 1": {**StudentSettings(towers="query").weights, "contrastive": 1.0},
 }
 MIXES: dict[str, dict[str, Any]] = {
     "stratified": {},
@@ -119,7 +120,12 @@ def main() -> None:
             chosen = [sampled(one, mix) for one in train]
             out = options.run / re.sub(r"\W+", "-", name)
             done = train_bi_encoder(chosen, base, out=out, settings=settings, held_out=tests, cache=cache)
-            row = {"epoch": done.epoch, "pairs": sum(one.pairs for one in chosen)}
+            row = {
+                "epoch": done.epoch,
+                "held_out": dict(done.after),
+                "scales": list(done.scales),
+                "pairs": sum(one.pairs for one in chosen),
+            }
             with BiEncoder.load(out) as student:
                 found = {data.name: measured(base, student, data, options.cache)[0] for data in sets}
             report["variants"][name] = {**row, "sets": found}

@@ -449,15 +449,6 @@ def test_several_teachers_have_a_scale_each(student, tmp_path) -> None:
     assert report.scales[0] != report.scales[1]
 
 
-def test_the_offset_begins_at_the_teacher_s_mean_under_regression_alone() -> None:
-    def offsets(**weights: float) -> list[float]:
-        module = ListStudent({}, weights=weights, spreads=[2.0, 1.0], means=[-300.0, 0.0], sharpness=1.5)
-        return module.scale.offset.tolist()
-
-    assert offsets(mse=1.0, kl=1.0) == [-225.0, 0.0]
-    assert offsets(mse=0.0, kl=1.0, margin_mse=1.0, listwise=1.0, contrastive=1.0) == [0.0, 0.0]
-
-
 def test_regression_learns_logits_whose_zero_is_far_away(tmp_path) -> None:
     folder = write_bi_encoder(tmp_path / "student", similarity="dot", initializer_range=0.2)
     settings, lists, reports = replace(SETTINGS, losses={"mse": 1.0}, epochs=8, patience=8), known_order(), []

@@ -12,7 +12,6 @@ from bicross.distillation.sampling import STRATEGIES
 from bicross.distillation.student_settings import StudentSettings
 from bicross.errors import ConfigurationError
 
-TEACHER_LOSSES = frozenset({"kl", "margin_mse", "mse"})
 _ROUND_TRIP = 30
 
 
@@ -99,7 +98,7 @@ class DistillSettings:
     @property
     def needs_teacher(self) -> bool:
         """Whether a loss learns from the teacher's scores."""
-        return any(weight and name in TEACHER_LOSSES for name, weight in self.student.weights.items())
+        return self.student.learns_scores
 
     def asks_teacher(self, *, made: bool) -> bool:
         """Whether the teacher is asked at all: made queries need it for their round trip, whatever the losses."""

@@ -23,8 +23,7 @@ class ListStudent(nn.Module):
         towers: By role: "query" and "document", or "both" where they are one; "query" alone where documents are frozen.
         weights: Of the losses; see `StudentSettings`.
         spreads: The teachers' spread within a list. **Unit:** logit. **Shape:** (sets,).
-        means: The teachers' mean score, where the offsets to them begin under the loss "mse"; None: they begin at 0,
-            which the other losses don't see. **Unit:** logit. **Shape:** (sets,).
+        scale: The learned step from similarity to logit; None: one that begins as is usual for cosines.
         sharpness: Multiplies the teacher's scores once they are divided by their spread.
         dimensions: Lengths of the vectors at which the list losses are taken.
         cosine: Whether texts are compared by cosine; False: by dot product.
@@ -41,7 +40,7 @@ class ListStudent(nn.Module):
         *,
         weights: Mapping[str, float],
         spreads: Sequence[float],
-        means: Sequence[float] | None = None,
+        scale: TeacherScale | None = None,
         sharpness: float = 1.5,
         dimensions: Sequence[int] = (),
         cosine: bool = True,
@@ -49,14 +48,7 @@ class ListStudent(nn.Module):
     ) -> None:
         super().__init__()
         self.towers = nn.ModuleDict(towers)
-        offsets: list[float] | None = None
-        if means is not None and weights.get("mse"):
-            offsets = [sharpness * mean / spread for mean, spread in zip(means, spreads, strict=True)]
-        self.scale = (
-            TeacherScale(len(spreads), offsets=offsets)
-            if cosine
-            else TeacherScale(len(spreads), initial=1.0, bounds=(1e-3, 100.0), offsets=offsets)
-        )
+        self.scale = TeacherScale(len(spreads)) if scale is None else scale
         self.projection = projection
         self.weights, self.sharpness, self.dimensions, self.cosine = dict(weights), sharpness, tuple(dimensions), cosine
         self.register_buffer("spreads", torch.tensor(spreads, dtype=torch.float32), persistent=False)

@@ -15,6 +15,7 @@ from torch import nn
 
 from bicross.bi_encoder import BiEncoder
 from bicross.caches import VectorCache
+from bicross.distillation.first_scale import first_scale
 from bicross.distillation.fitting import complete_checkpoints, fit, load_state
 from bicross.distillation.held_out_lists import Figures, HeldOut, exhausted, height
 from bicross.distillation.list_batches import ListCollator, Lists, Positions, Row, by_topic, draw
@@ -106,14 +107,17 @@ class Session:
         projection: nn.Module | None = None
         if "query" in targets and targets["query"].shape[1] != student.dimension:
             projection = nn.Linear(student.dimension, targets["query"].shape[1], bias=False)
+        cosine = student.similarity_name == "cosine"
         self.module = ListStudent(
             self.towers,
             weights=settings.weights,
             spreads=lists.spreads.tolist(),
-            means=[_mean(lists, source) for source in range(len(lists.spreads))],
+            scale=first_scale(
+                lists, base if settings.learns_scores else {}, sharpness=settings.sharpness, cosine=cosine
+            ),
             sharpness=settings.sharpness,
             dimensions=settings.matryoshka,
-            cosine=student.similarity_name == "cosine",
+            cosine=cosine,
             projection=projection,
         ).to(arguments.device)
         self.base = {
@@ -131,7 +135,8 @@ class Session:
         base: dict[Role, Floats] = {}
         targets: dict[Role, Floats] = {}
         for role, of_role in texts.items():
-            needed = self.settings.weights.get("anchor") or self.settings.weights.get("contrastive")
+            weights = self.settings.weights
+            needed = self.settings.learns_scores or weights.get("anchor") or weights.get("contrastive")
             if needed or (role == "document" and not both):
                 base[role] = kept_vectors(self.folder / f"base-{role}.npy", student, role, of_role, cache)
             if vector_teacher is not None and (both or role == "query"):
@@ -218,13 +223,6 @@ class Session:
             {"params": own, "weight_decay": 0.0, "lr": self.settings.scale_learning_rate},
         ]
         return torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.learning_rate, fused=True)
-
-
-def _mean(lists: Lists, source: int) -> float:
-    """Mean of a set's scores; 0 where it has none. **Unit:** logit."""
-    scores = [row.scores[np.isfinite(row.scores)] for row in lists.rows if row.source == source]
-    known = np.concatenate([*scores, np.zeros(0, np.float32)])
-    return float(known.mean(dtype=np.float64)) if len(known) else 0.0
 
 
 def _checkpoint(student: BiEncoder, query_tower: BiEncoder | None) -> BiCheckpoint:

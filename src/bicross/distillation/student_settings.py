@@ -9,7 +9,9 @@ from typing import Literal
 from bicross.distillation.fitting import TrainingSettings
 from bicross.errors import ConfigurationError
 
-LIST_LOSSES = ("kl", "margin_mse", "mse", "listwise", "contrastive")
+SCORE_LOSSES = ("kl", "margin_mse", "mse")
+"""Of the list losses those that learn from a teacher's scores."""
+LIST_LOSSES = (*SCORE_LOSSES, "listwise", "contrastive")
 """Of a query's scores: KL, margins and regression on the teacher's; softmax on labels; against the whole batch."""
 VECTOR_LOSSES = ("anchor", "vectors")
 """Of a text's vector: 1 − cosine with the vector before training; distance to a larger bi-encoder's."""
@@ -116,6 +118,11 @@ class StudentSettings:
     def weights(self) -> Mapping[str, float]:
         """The losses' weights."""
         return _LOSSES[self._kind] if self.losses is None else self.losses
+
+    @property
+    def learns_scores(self) -> bool:
+        """Whether a loss learns from a teacher's scores."""
+        return any(self.weights.get(name) for name in SCORE_LOSSES)
 
     @property
     def trainer(self) -> TrainingSettings:

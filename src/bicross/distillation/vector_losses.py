@@ -24,7 +24,7 @@ class TeacherScale(nn.Module):
 
     Args:
         teachers: How many there are.
-        initial: First scale. 20 for cosines; 1 for unbounded dot products.
+        initial: First scale, of all or of each; see `first_scale`.
         bounds: Smallest and largest scale.
         offsets: First offset of each; None: 0. Regression needs one near the mean of what is learned: the steps of a
             training don't lead to one that is hundreds away. Losses that compare a query's candidates don't see it.
@@ -34,13 +34,13 @@ class TeacherScale(nn.Module):
         self,
         teachers: int = 1,
         *,
-        initial: float = 20.0,
+        initial: float | Sequence[float] = 20.0,
         bounds: tuple[float, float] = (SMALLEST, LARGEST),
         offsets: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         self.bounds = bounds
-        self.log_scale = nn.Parameter(torch.full((teachers,), math.log(initial)))
+        self.log_scale = nn.Parameter(torch.tensor(initial, dtype=torch.float32).expand(teachers).log())
         self.offset = nn.Parameter(
             torch.zeros(teachers) if offsets is None else torch.tensor(offsets, dtype=torch.float32)
         )
