@@ -77,6 +77,8 @@ def test_a_light_tower_and_a_teacher_that_nobody_asks(called, monkeypatch: pytes
 def test_the_generator_computes_where_the_models_do(called, cross_folder: Path, tmp_path: Path) -> None:
     got = called("--teacher", str(cross_folder), "--query-generator", str(tmp_path), "--device", "cpu")
     assert (got["query_generator"].folder, got["query_generator"].device) == (tmp_path, "cpu")
+    assert got["settings"].student.trainer.device == "cpu"
+    assert called("--teacher", str(cross_folder))["settings"].student.trainer.device == "auto"
 
 
 def test_a_prompt_for_a_teacher_that_nobody_asks_is_refused(called, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -601,7 +602,28 @@ def test_the_cost_is_said_and_nothing_written(student, tmp_path: Path) -> None:
     assert estimate_cost(labels, teacher, student, scores={}, settings=SETTINGS).pairs == 2 * 20 * 10 + 180
     alone = estimate_cost(labels, None, student, settings=SETTINGS)
     assert (alone.pairs, alone.teacher_minutes) == (0, 0.0)
+    assert cost.generator_minutes == 0.0
     assert not list(tmp_path.iterdir())
+
+
+def test_the_cost_of_a_generator_is_that_of_the_passages_it_is_asked_for(student) -> None:
+    none_asked = replace(toy(), queries={})
+
+    def minutes(queries: int, made: int) -> float:
+        """With a generator that takes 0.1 ms for a text, and gives so many queries of each."""
+
+        def write(texts: Sequence[str]) -> list[list[str]]:
+            time.sleep(1e-4 * len(texts))
+            return [[f"what is {text}?"] * queries for text in texts]
+
+        settings = replace(SETTINGS, made=made)
+        return estimate_cost(
+            none_asked, Judge(shared_words), student, settings=settings, query_generator=write
+        ).generator_minutes
+
+    for queries, made, passages in ((1, 60, 60), (3, 60, 20), (1, 5000, 90), (0, 60, 90)):
+        assert minutes(queries, made) > 1e-4 * passages / 60
+    assert estimate_cost(toy(), Judge(shared_words), student, query_generator=None).generator_minutes == 0.0
 
 
 def test_senseless_settings_are_refused() -> None:

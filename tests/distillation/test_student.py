@@ -304,6 +304,14 @@ def test_one_process_takes_one_gpu(tmp_path, monkeypatch) -> None:
     assert arguments.train_batch_size == TRAINING.batch_size
 
 
+def test_training_stays_on_the_cpu_where_that_is_asked_for(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert training_arguments(tmp_path, replace(TRAINING, device="cpu", bf16=False)).device.type == "cpu"
+    assert "device" not in replace(TRAINING, device="cpu").recipe
+    with pytest.raises(ConfigurationError, match=r"device must be 'auto' or 'cpu' in training; got 'cuda:1'"):
+        replace(TRAINING, device="cuda:1")
+
+
 def test_matryoshka_leaves_lengths_to_models_that_compare_by_dot_product() -> None:
     """The whole vector is one of the lengths: the loss of it alone is the loss without Matryoshka."""
     torch.manual_seed(0)

@@ -159,6 +159,7 @@ def distill(
         epochs=epochs,
     )
     changed = {name: value for name, value in training.items() if value is not None}
+    changed["device"] = "cpu" if device == "cpu" else "auto"
     settings = DistillSettings(
         mining=MiningSettings(bm25=()) if no_bm25 else MiningSettings(),
         candidates=candidates,
@@ -191,9 +192,19 @@ def distill(
             scorer = loading.load_cross_encoder(name, precision=precision, device=device, prompt=teacher_prompt)
             stack.enter_context(scorer)
         encoder = stack.enter_context(BiEncoder.load(student, precision=precision, device=device))
+        generator = None if query_generator is None else Seq2SeqGenerator(query_generator, device=device)
         if dry_run:
             given = None if scores is None else read_scores(scores)
-            cost = estimate_cost(labels, scorer, encoder, scores=given, test=test, settings=settings, rounds=rounds)
+            cost = estimate_cost(
+                labels,
+                scorer,
+                encoder,
+                scores=given,
+                test=test,
+                settings=settings,
+                rounds=rounds,
+                query_generator=generator,
+            )
             print_json(cost) if as_json else _print_cost(cost)
             return
         report = run(
@@ -206,7 +217,7 @@ def distill(
             settings=settings,
             rounds=rounds,
             cache_dir=cache,
-            query_generator=None if query_generator is None else Seq2SeqGenerator(query_generator, device=device),
+            query_generator=generator,
             weak_teacher=weak_teacher,
         )
     if as_json:
@@ -232,11 +243,12 @@ def _losses(given: list[str] | None) -> dict[str, float] | None:
 
 def _print_cost(cost: Cost) -> None:
     out = console()
+    writing = f", {cost.generator_minutes:,.1f} for the queries' generator" if cost.generator_minutes else ""
     out.print(f"{cost.documents:,} documents, {cost.queries:,} queries, {cost.pairs:,} pairs for the teacher.")
     out.print(
         f"Minutes here: {cost.encode_minutes:,.1f} to encode, {cost.teacher_minutes:,.1f} for the teacher, "
-        f"{cost.training_minutes:,.1f} to train. Disk: {cost.disk_megabytes:,.0f} MB. What is in the cache is not "
-        "taken off."
+        f"{cost.training_minutes:,.1f} to train{writing}. Disk: {cost.disk_megabytes:,.0f} MB. "
+        "What is in the cache is not taken off."
     )
 
 

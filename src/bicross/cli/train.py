@@ -85,7 +85,13 @@ def train_reranker(
     sets = [read_labels(path) for path in data]
     if queries is not None:
         sets = [labels.sample(queries + held_out, seed=seed) for labels in sets]
-    settings = TrainingSettings(batch_size=batch_size, learning_rate=learning_rate, max_length=max_length, seed=seed)
+    settings = TrainingSettings(
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        max_length=max_length,
+        seed=seed,
+        device="cpu" if device == "cpu" else "auto",
+    )
     if base is None and teacher and not is_address(teacher):
         start = locate(teacher, "cross-encoder")
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from bicross.distillation.flow_checks import check_scores, check_training
 from bicross.distillation.flow_queries import held_out_count
 from bicross.distillation.flow_settings import DistillSettings
 from bicross.distillation.labels import Labels
+from bicross.distillation.made_queries import QueryGenerator
 from bicross.errors import InputError, TruncationWarning
 from bicross.evaluation.datasets import Dataset
 from bicross.evaluation.runs import Run
@@ -38,6 +40,7 @@ class Cost:
         encode_minutes: Of the bi-encoder for the documents.
         teacher_minutes: Of the teacher.
         training_minutes: Of training.
+        generator_minutes: Of the queries' generator.
         disk_megabytes: Of caches, lists and checkpoints.
     """
 
@@ -48,6 +51,7 @@ class Cost:
     teacher_minutes: float
     training_minutes: float
     disk_megabytes: float
+    generator_minutes: float = 0.0
 
 
 def estimate_cost(
@@ -59,6 +63,7 @@ def estimate_cost(
     test: Dataset | None = None,
     settings: DistillSettings | None = None,
     rounds: int = 1,
+    query_generator: QueryGenerator | None = None,
 ) -> Cost:
     """Estimates what `distill` would cost with these arguments, from a sample of 64 pairs and 64 texts timed here.
 
@@ -86,6 +91,9 @@ def estimate_cost(
         per_pair = 0.0 if teacher is None else seconds_each(lambda n: raw_scores(teacher, pairs[:n]))
         per_document = seconds_each(lambda n: student.encode_document(some[:n], show_progress=False))
         per_query = seconds_each(lambda n: student.encode_query(asked[:n], show_progress=False))
+        writing = 0.0
+        if query_generator is not None and not labels.queries:
+            writing = _writing(query_generator, some, settings.made, len(texts))
     queries, measured = _queries(labels, test, settings)
     scored = 0 if scores is not None else rounds * queries * _pool(settings, made=not labels.queries)
     scored += 2 * measured * min(settings.depth, len(texts))
@@ -105,6 +113,7 @@ def estimate_cost(
         encode_minutes=encodings * len(texts) * per_document / 60,
         teacher_minutes=scored * per_pair / 60,
         training_minutes=rounds * settings.student.epochs * queries * step * _BACKWARD / 60,
+        generator_minutes=writing / 60,
         disk_megabytes=(stored + scored * (_PAIR_BYTES + _ROW_BYTES) + rounds * kept) / 1e6,
     )
 
@@ -117,6 +126,14 @@ def _queries(labels: Labels, test: Dataset | None, settings: DistillSettings) ->
     queries -= held if held or test is not None else min(settings.gap_queries, queries // 5)
     measured = held if test is None else len(test.queries)
     return queries if settings.queries is None else min(queries, settings.queries), measured
+
+
+def _writing(generator: QueryGenerator, some: list[str], made: int, passages: int) -> float:
+    """Seconds that a generator takes for so many queries, or for all passages."""
+    answers: list[Sequence[Sequence[str]]] = []
+    each = seconds_each(lambda n: answers.append(generator(some[:n])))
+    for_each = sum(map(len, answers[-1])) / SAMPLE
+    return each * (min(made / for_each, passages) if for_each else passages)
 
 
 def _pool(settings: DistillSettings, *, made: bool) -> int:

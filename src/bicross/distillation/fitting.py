@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +47,7 @@ class TrainingSettings:
         seed: Of the held-out split, the new layer's weights, the order, the negatives and the dropout.
         bf16: None takes bfloat16 where the hardware is faster in it.
         show_progress: Whether to show the Trainer's bar.
+        device: "auto": CUDA where there is any, else the CPU. "cpu".
     """
 
     batch_size: int = 16
@@ -60,6 +61,16 @@ class TrainingSettings:
     seed: int = 0
     bf16: bool | None = None
     show_progress: bool = True
+    device: Literal["auto", "cpu"] = "auto"
+
+    def __post_init__(self) -> None:
+        if self.device not in ("auto", "cpu"):
+            raise ConfigurationError(f"device must be 'auto' or 'cpu' in training; got {self.device!r}.")
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What decides the weights: all but how often they are kept, what is shown, and where they are computed."""
+        return {k: v for k, v in asdict(self).items() if k not in ("save_steps", "show_progress", "device")}
 
     def pass_tokens(self, device: str) -> int:
         """``chunk_tokens``, settled for a kind of device such as "cpu"."""
@@ -223,6 +234,7 @@ def training_arguments(folder: Path, settings: TrainingSettings) -> Any:
         ) from None
     from transformers import TrainingArguments
 
+    kind = "cuda" if settings.device == "auto" and torch.cuda.is_available() else "cpu"
     arguments = TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=settings.batch_size,
@@ -232,8 +244,8 @@ def training_arguments(folder: Path, settings: TrainingSettings) -> Any:
         lr_scheduler_type="linear",
         save_strategy="no",
         seed=settings.seed,
-        bf16=has_bf16() if settings.bf16 is None else settings.bf16,
-        use_cpu=not torch.cuda.is_available(),
+        bf16=has_bf16(kind) if settings.bf16 is None else settings.bf16,
+        use_cpu=kind == "cpu",
         train_sampling_strategy="sequential",
         remove_unused_columns=False,
         ddp_timeout=_PATIENCE,

@@ -19,9 +19,9 @@ _HEADS = {"pooler", "pre_classifier", "head", "classifier", "score"}
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
-def has_bf16() -> bool:
-    """Whether this machine multiplies in bfloat16 natively, so that using it saves time."""
-    return pick_precision("auto", "cuda" if torch.cuda.is_available() else "cpu") == "bfloat16"
+def has_bf16(device: str) -> bool:
+    """Whether a kind of device, such as "cpu", multiplies in bfloat16 natively, so that using it saves time."""
+    return pick_precision("auto", device) == "bfloat16"
 
 
 def model_inputs(model: Any) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -134,7 +134,7 @@ def train_reranker(
         "epochs": epochs,
         "held_out": held_out,
         "inference_length": inference_length,
-        "training": {k: v for k, v in asdict(settings).items() if k not in {"show_progress", "save_steps"}},
+        "training": settings.recipe,
     }
     if teacher is not None:
         recipe["teacher"] = raw_fingerprint(teacher)
@@ -154,7 +154,9 @@ def train_reranker(
         if teacher is not None:
             order = score_groups(order, teacher, run if cache_dir is None else Path(cache_dir))
     tests = [(test, all_.only(test.queries, candidates)) for (_, test), all_ in zip(parts, mined, strict=True)]
-    model, tokenizer = load_base(base, seed=settings.seed, dropout=settings.dropout, layers=layers)
+    model, tokenizer = load_base(
+        base, seed=settings.seed, dropout=settings.dropout, layers=layers, device=arguments.device
+    )
     function = {**_LABEL_LOSSES, **_TEACHER_LOSSES}[loss]
     checkpoints = train_groups(model, tokenizer, order, loss=function, arguments=arguments, settings=settings)
     with arguments.main_process_first():

@@ -83,7 +83,7 @@ def rerank(
         cross = np.load(keep)
     else:
         pairs = [(q.text, labels.documents[d]) for i, q in labels.queries.items() for d in mined.of(i)]
-        use_bf16 = has_bf16() if bf16 is None else bf16
+        use_bf16 = has_bf16(next(model.parameters()).device.type) if bf16 is None else bf16
         cross = score_pairs(model, tokenizer, pairs, max_length=max_length, bf16=use_bf16).reshape(mined.scores.shape)
         if keep is not None:
             with whole_file(keep) as part, part.open("wb") as file:

@@ -242,9 +242,7 @@ class Flow:
             return {name: value for name, value in values.items() if name not in {"folder", "losses"}}
 
         prints = [student.document_fingerprint, student.query_fingerprint]
-        recipe = asdict(settings) | {"losses": dict(settings.weights)}
-        for name in ("save_steps", "show_progress"):  # they change no weight
-            recipe["training"].pop(name)
+        recipe = asdict(settings) | {"losses": dict(settings.weights), "training": settings.trainer.recipe}
         inputs = {"lists": self.run.hash_of(f"sample {number}"), "student": prints, "settings": recipe}
         place = f"round-{number}"
         return self.run.stage(

@@ -190,8 +190,7 @@ def _check_teaching(lists: Lists, sets: int, settings: StudentSettings) -> None:
 
 def _jsonable(settings: StudentSettings) -> dict[str, Any]:
     values = asdict(settings)
-    training = asdict(settings.trainer)
-    values["training"] = {k: v for k, v in training.items() if k not in {"show_progress", "save_steps"}}
+    values["training"] = settings.trainer.recipe
     values["losses"] = dict(settings.weights)
     loaded: dict[str, Any] = json.loads(json.dumps(values))
     return loaded
