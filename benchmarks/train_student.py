@@ -156,6 +156,12 @@ def sentences(lists: list[CandidateLists], count: int) -> CandidateLists:
     return texts_alone([fit[place] for place in chosen.tolist()])
 
 
+def asked(data: Path) -> CandidateLists:
+    """The train queries of all sets, without candidates. (Those of held-out lists aren't trained on.)"""
+    texts = {query.text for name in TOPICS for query in train_split(data, name).queries.values()}
+    return texts_alone(sorted(texts))
+
+
 def parse() -> argparse.Namespace:
     parser = recipe_parser(__doc__)
     parser.add_argument("--towers", choices=("both", "query"), default="both")
@@ -174,6 +180,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--layers", type=int, nargs="+", help="which of the query tower's layers are kept")
     parser.add_argument("--static", action="store_true", help="a table of token vectors as query tower")
     parser.add_argument("--sentences", type=int, default=0, help="of the documents, whose vectors a light tower keeps")
+    parser.add_argument("--asked", action="store_true", help="the vectors of all train queries, too")
+    parser.add_argument("--vector-teacher", help="bi-encoder whose query vectors the loss 'vectors' matches")
     parser.add_argument("--losses", nargs="+", metavar="NAME=WEIGHT", help="default: what suits the towers")
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--max-length", type=int)
@@ -225,8 +233,16 @@ def main() -> None:
             scored[-1].write(run_folder / f"{name}.parquet")
         if options.sentences:
             scored.append(sentences(list(lists.values()), options.sentences))
+        if options.asked:
+            scored.append(asked(options.data))
         report = train_bi_encoder(
-            scored, encoder, out=options.out, settings=student_settings(options), cache=cache, run_folder=run_folder
+            scored,
+            encoder,
+            out=options.out,
+            settings=student_settings(options),
+            vector_teacher=BiEncoder.load(options.vector_teacher) if options.vector_teacher else None,
+            cache=cache,
+            run_folder=run_folder,
         )
     print(json.dumps(asdict(report), indent=2, default=str))
 

@@ -4,9 +4,14 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
+from bicross.distillation import losses
 from bicross.distillation.first_scale import first_scale
 from bicross.distillation.list_batches import Lists, Row
+from bicross.distillation.list_student import ListStudent, _Lists
+from bicross.distillation.student_settings import LIST_LOSSES
+from bicross.distillation.vector_losses import TeacherScale
 
 ANGLES = np.linspace(0.2, 1.4, 5)
 
@@ -82,3 +87,22 @@ def test_some_candidates_without_scores_change_nothing() -> None:
     lists.rows[0].scores[2] = math.nan
     scale = first_scale(lists, base, sharpness=1.0, cosine=True)
     assert (scale.scales.item(), scale.offset.item()) == pytest.approx((8.0, -3.0), rel=1e-4)
+
+
+def test_labels_and_teacher_have_a_scale_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A teacher whose scores lie close together doesn't flatten the softmax over labels."""
+    seen = {}
+    for name in ("kl_divergence", "margin_mse", "mse", "listwise_cross_entropy", "contrastive"):
+        monkeypatch.setattr(losses, name, lambda scores, *_, name=name: seen.setdefault(name, scores).sum())
+    weights = dict.fromkeys(LIST_LOSSES, 1.0)
+    module = ListStudent({}, weights=weights, spreads=[1.0], scale=TeacherScale(initial=7.0, offsets=[-3.0]))
+    cosines = torch.tensor([[0.8, 0.6]])
+    labels, source = torch.tensor([[1.0, 0.0]]), torch.zeros(1, dtype=torch.long)
+    candidates, mask = torch.tensor([[1, 0]]), torch.ones(1, 2, dtype=torch.bool)
+    batch = _Lists(module, candidates, mask, torch.tensor([[2.0, 1.0]]), labels, source, {})
+    batch.loss(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.8, 0.6], [0.6, 0.8]]))
+    own = 7 * cosines.flip(1) - 3
+    for name in ("kl_divergence", "margin_mse", "mse"):
+        assert torch.allclose(seen[name], own)
+    assert torch.allclose(seen["listwise_cross_entropy"], 20 * cosines.flip(1))
+    assert torch.allclose(seen["contrastive"], 20 * cosines)

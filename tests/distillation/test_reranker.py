@@ -188,7 +188,7 @@ def test_a_run_of_another_format_is_said_to_be_so(toy, base, encoder, tmp_path) 
     run(toy, base, encoder, tmp_path / "model", epochs=1)
     manifest = tmp_path / "model.run" / "run.json"
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format": 7}, indent=2))
-    with pytest.raises(ConfigurationError, match=r"of format 1; .*model\.run' has format 7\. Go on with the version"):
+    with pytest.raises(ConfigurationError, match=r"of format 2; .*model\.run' has format 7\. Go on with the version"):
         run(toy, base, encoder, tmp_path / "model", epochs=1)
 
 

@@ -386,7 +386,7 @@ def test_training_of_another_format_is_said_to_be_so(student, tmp_path) -> None:
     assert next(iter(kept)) == "format"
     for found in ({**kept, "format": 7}, {name: value for name, value in kept.items() if name != "format"}):
         run.write_text(json.dumps(found, indent=2))
-        with pytest.raises(ConfigurationError, match=rf"of format 1; .* has format {found.get('format')}\. Go on with"):
+        with pytest.raises(ConfigurationError, match=rf"of format 2; .* has format {found.get('format')}\. Go on with"):
             train_bi_encoder(
                 known_order(), student, out=tmp_path / "other", settings=replace(QUERY, epochs=1), run_folder=run.parent
             )
@@ -572,7 +572,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(stude
         count["taken"] += 1
         if count["taken"] == 6:
             kwargs["teacher"] = kwargs["teacher"] * 1e38 * 1e38 * torch.nan
-            self.scale.offset.data.fill_(torch.nan)
+            self.label_scale.offset.data.fill_(torch.nan)
         return forward(self, *args, **kwargs)
 
     monkeypatch.setattr(ListStudent, "forward", poisoned)

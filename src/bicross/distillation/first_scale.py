@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bicross.distillation.list_batches import Lists, Row
-from bicross.distillation.vector_losses import LARGEST, SMALLEST, TeacherScale
+from bicross.distillation.vector_losses import TeacherScale
 from bicross.encoding.prompts import Role
 from bicross.types import Floats
 
@@ -35,16 +35,17 @@ def first_scale(lists: Lists, base: Mapping[Role, Floats], *, sharpness: float, 
         sharpness: See `StudentSettings`.
         cosine: Whether texts are compared by cosine; False: by dot product.
     """
-    usual, bounds = (20.0, (SMALLEST, LARGEST)) if cosine else (1.0, (1e-3, 100.0))
-    lines = [(usual, 0.0)] * len(lists.spreads)
+    scale = TeacherScale.usual(len(lists.spreads), cosine=cosine)
+    lines = [(one, 0.0) for one in scale.scales.tolist()]
     if {"query", "document"} <= base.keys():
         for source, spread in enumerate(lists.spreads.tolist()):
             rows = [row for row in lists.rows if row.source == source and np.isfinite(row.scores).any()]
             some = [rows[i] for i in np.linspace(0, len(rows) - 1, min(len(rows), _LISTS)).astype(int)]
             if some:
-                lines[source] = _line([_pair(row, base, sharpness / spread, cosine) for row in some], usual, bounds)
+                pairs = [_pair(row, base, sharpness / spread, cosine) for row in some]
+                lines[source] = _line(pairs, lines[source][0], scale.bounds)
     scales, offsets = zip(*lines, strict=True)
-    return TeacherScale(len(lines), initial=scales, bounds=bounds, offsets=offsets)
+    return TeacherScale(len(lines), initial=scales, bounds=scale.bounds, offsets=offsets)
 
 
 def _pair(row: Row, base: Mapping[Role, Floats], factor: float, cosine: bool) -> tuple[Floats, Floats]:

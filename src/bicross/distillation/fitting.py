@@ -21,7 +21,7 @@ from bicross.distillation.packing import has_bf16
 from bicross.errors import ConfigurationError, MissingExtraError, TrainingError
 from bicross.whole_file import whole_file
 
-FORMAT = 1
+FORMAT = 2
 """Of a run's folder; raised where another version's checkpoints or settings aren't understood."""
 _DONE = "complete"
 _PATIENCE = 30 * 24 * 3600

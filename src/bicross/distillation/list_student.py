@@ -23,7 +23,7 @@ class ListStudent(nn.Module):
         towers: By role: "query" and "document", or "both" where they are one; "query" alone where documents are frozen.
         weights: Of the losses; see `StudentSettings`.
         spreads: The teachers' spread within a list. **Unit:** logit. **Shape:** (sets,).
-        scale: The learned step from similarity to logit; None: one that begins as is usual for cosines.
+        scale: The learned step from similarity to each teacher's logits; None: it begins as that for labels.
         sharpness: Multiplies the teacher's scores once they are divided by their spread.
         dimensions: Lengths of the vectors at which the list losses are taken.
         cosine: Whether texts are compared by cosine; False: by dot product.
@@ -48,7 +48,8 @@ class ListStudent(nn.Module):
     ) -> None:
         super().__init__()
         self.towers = nn.ModuleDict(towers)
-        self.scale = TeacherScale(len(spreads)) if scale is None else scale
+        self.label_scale = TeacherScale.usual(len(spreads), cosine=cosine)
+        self.scale = TeacherScale.usual(len(spreads), cosine=cosine) if scale is None else scale
         self.projection = projection
         self.weights, self.sharpness, self.dimensions, self.cosine = dict(weights), sharpness, tuple(dimensions), cosine
         self.register_buffer("spreads", torch.tensor(spreads, dtype=torch.float32), persistent=False)
@@ -142,8 +143,8 @@ class _Lists:
 
     def _loss(self, queries: Tensor, documents: Tensor) -> Tensor:
         similarities = queries @ documents.T
-        everything = self.student.scale(similarities, self.source)
-        own = everything.gather(1, self.candidates)
+        own = self.student.scale(similarities.gather(1, self.candidates), self.source)
+        by_labels = self.student.label_scale(similarities, self.source)
         judged = self.relevant.any(dim=1)
         return weighted_sum(
             {
@@ -151,11 +152,13 @@ class _Lists:
                 "margin_mse": lambda: losses.margin_mse(own, self.target, self.scored),
                 "mse": lambda: losses.mse(own, self.target, self.scored),
                 "listwise": lambda: (
-                    losses.listwise_cross_entropy(own[judged], self.relevant[judged], self.mask[judged])
+                    losses.listwise_cross_entropy(
+                        by_labels.gather(1, self.candidates)[judged], self.relevant[judged], self.mask[judged]
+                    )
                     if judged.any()
                     else own.sum() * 0
                 ),
-                "contrastive": lambda: losses.contrastive(everything, *self._negatives(similarities.detach())),
+                "contrastive": lambda: losses.contrastive(by_labels, *self._negatives(similarities.detach())),
             },
             {name: weight for name, weight in self.student.weights.items() if name in LIST_LOSSES},
         )

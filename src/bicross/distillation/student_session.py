@@ -44,7 +44,8 @@ class Outcome:
         after: The same with the chosen epoch's weights, or with the mean that is written (``base_share``).
         curve: The same for every epoch.
         losses: Step, and the mean loss since the one before.
-        scales: The learned scale of every set's teacher. **Unit:** logits for a similarity of 1.
+        scales: The learned scale of every set's teacher; that of its labels where no loss learns from scores.
+            **Unit:** logits for a similarity of 1.
         lists: Lists that were trained on.
         held_out: Lists that the epoch was chosen on.
     """
@@ -112,9 +113,7 @@ class Session:
             self.towers,
             weights=settings.weights,
             spreads=lists.spreads.tolist(),
-            scale=first_scale(
-                lists, base if settings.learns_scores else {}, sharpness=settings.sharpness, cosine=cosine
-            ),
+            scale=first_scale(lists, base, sharpness=settings.sharpness, cosine=cosine),
             sharpness=settings.sharpness,
             dimensions=settings.matryoshka,
             cosine=cosine,
@@ -173,6 +172,7 @@ class Session:
         after = self._figures(self.folder / "averaged", test) if self.base else curve[best + 1]
         if height(after) <= height(curve[0]):
             logger.warning("no epoch is better on the held-out lists than before training: %s", [*curve, after])
+        learned = self.module.scale if settings.learns_scores else self.module.label_scale
         sets = 1 + max(row.source for row in train)  # behind them are sets of the caller's to choose the epoch by
         history = json.loads((done[-1] / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
         return Outcome(
@@ -181,7 +181,7 @@ class Session:
             after=after,
             curve=tuple(curve[1:]),
             losses=tuple((entry["step"], round(entry["loss"], 6)) for entry in history if "loss" in entry),
-            scales=tuple(round(scale, 4) for scale in self.module.scale.scales.tolist()[:sets]),
+            scales=tuple(round(scale, 4) for scale in learned.scales.tolist()[:sets]),
             lists=len(train),
             held_out=len(held),
         )
@@ -214,7 +214,7 @@ class Session:
         """AdamW; the scale and the projection have their own rate, and no decay, like biases and norms."""
         settings = self.settings.trainer
         tower = [weight for weight in self.module.towers.parameters() if weight.requires_grad]
-        own = [*self.module.scale.parameters()]
+        own = [*self.module.scale.parameters(), *self.module.label_scale.parameters()]
         if self.module.projection is not None:
             own += self.module.projection.parameters()
         groups = [

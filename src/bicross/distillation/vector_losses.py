@@ -20,7 +20,8 @@ class TeacherScale(nn.Module):
 
     The cosines of unit vectors differ by 2 at most, a cross-encoder's logits by 5 to 20: without a scale no student can
     have its teacher's distribution or margins. A scale by each teacher lets several with different units train one
-    student. (CLIP, Radford et al. 2021, arXiv 2103.00020, learns the logarithm of such a scale.)
+    student. (CLIP, Radford et al. 2021, arXiv 2103.00020, learns the logarithm of such a scale.) Losses on labels have
+    scales of their own: they want similarities far apart that a teacher wants as near as its scores are.
 
     Args:
         teachers: How many there are.
@@ -44,6 +45,11 @@ class TeacherScale(nn.Module):
         self.offset = nn.Parameter(
             torch.zeros(teachers) if offsets is None else torch.tensor(offsets, dtype=torch.float32)
         )
+
+    @classmethod
+    def usual(cls, sets: int, *, cosine: bool) -> TeacherScale:
+        """What labels are learnt with: 20 for cosines (a temperature of 0.05), 1 for unbounded dot products."""
+        return cls(sets) if cosine else cls(sets, initial=1.0, bounds=(1e-3, 100.0))
 
     @property
     def scales(self) -> Tensor:
