@@ -43,7 +43,8 @@ SETS = ("tldr", "medquad", "squad")
 POOL, TRAINED_ON, EPOCHS = 24, 12, 3
 STAGE1_WEIGHT = 0.3
 
-SUM = StudentSettings().weights
+DEFAULT = StudentSettings(towers="query").weights
+SUM = {**DEFAULT, "margin_mse": 0.3}
 LOSSES: dict[str, Mapping[str, float]] = {
     "KL": {"kl": 1.0},
     "MarginMSE": {"margin_mse": 1.0},
@@ -51,8 +52,8 @@ LOSSES: dict[str, Mapping[str, float]] = {
     "softmax on labels": {"listwise": 1.0},
     "contrastive": {"contrastive": 1.0},
     "sum": SUM,
-    "sum without margins": StudentSettings(towers="query").weights,
-    "sum without margins, contrastive 1": {**StudentSettings(towers="query").weights, "contrastive": 1.0},
+    "sum without margins": DEFAULT,
+    "sum without margins, contrastive 1": {**DEFAULT, "contrastive": 1.0},
 }
 MIXES: dict[str, dict[str, Any]] = {
     "stratified": {},

@@ -3,9 +3,10 @@
     python benchmarks/train_student.py --out build/starter --teacher-precision int8 --topics --topic-lists 32 \\
         --batch-size 64 --negatives 5 --halves-weight 0.7 --freeze-layers 2 --learning-rate 5e-5 --epochs 2 \\
         --held-out 100 --max-length 192 --losses kl=1 margin_mse=0.3 contrastive=0.3 anchor=0.05
-    python benchmarks/train_student.py --out build/query-tower --teacher-precision int8 --towers query --epochs 4
+    python benchmarks/train_student.py --out build/query-tower --teacher-precision int8 --towers query --epochs 2
     python benchmarks/train_student.py --out build/averaged --teacher-precision int8 \\
-        --share 0.62 --freeze-layers 2 --learning-rate 4e-5 --base-share 0.5
+        --share 0.62 --freeze-layers 2 --learning-rate 4e-5 --base-share 0.5 \\
+        --losses kl=1 margin_mse=0.3 contrastive=0.1 anchor=0.05
 
 The first is the starter bi-encoder, which encodes documents anew: it learns from whole neighbourhoods of documents with
 their queries, in steps of one topic, which encode a document once for all lists that hold it. The second is a query

@@ -17,7 +17,7 @@ VECTOR_LOSSES = ("anchor", "vectors")
 """Of a text's vector: 1 − cosine with the vector before training; distance to a larger bi-encoder's."""
 
 _LOSSES: dict[str, dict[str, float]] = {
-    "both": {"kl": 1.0, "margin_mse": 0.3, "contrastive": 0.1, "anchor": 0.05},
+    "both": {"kl": 1.0, "contrastive": 0.1, "anchor": 0.05},
     "query": {"kl": 1.0, "contrastive": 0.1, "anchor": 0.05},
     "light": {"kl": 1.0, "contrastive": 0.1, "anchor": 2.0},
 }
