@@ -8,8 +8,8 @@ are those that the student was trained for, on queries that training didn't see;
 and nothing was chosen by them. Differences are tested query by query. `--exhaustive 100` also has the teacher score
 every document of tldr for so many queries, which takes hours on a CPU: where are its top 10 in the student's order?
 
-A set is written to `--out` once it is measured, and not measured again with the same models; vectors and scores are
-kept in `--scratch`. Killed at any moment, the same command goes on.
+What is in `--out` isn't measured again with the same models (`--depths` adds to sets that are there); vectors and
+scores are kept in `--scratch`. Killed at any moment, the same command goes on.
 """
 
 from __future__ import annotations
@@ -60,22 +60,21 @@ def measured(data: Dataset, models: tuple[BiEncoder, CrossEncoder, BiEncoder], o
     for name, model in (("base", base), ("student", student)):
         found = evaluate(model, data, measures=["nDCG@10", "R@100"], exclude_self=own, cache_dir=cache)
         report["all_queries"][name] = found.final.means | {"queries": found.queries}
-    if options["depths"]:
-        report["depths"] = depths(sample, student, teacher, own, options)
     return report
 
 
-def depths(data: Dataset, student: BiEncoder, teacher: CrossEncoder, own: bool, options: dict[str, Any]) -> dict:
-    """nDCG@10 of both stages over the number of candidates, and what CANDIDATES keeps of the best."""
-    curve = {}
+def depths(data: Dataset, models: tuple[BiEncoder, CrossEncoder, BiEncoder], options: dict[str, Any]) -> dict:
+    """nDCG@10 of student and teacher over the number of candidates, and what CANDIDATES keeps of the best."""
+    _, teacher, student = models
+    sample, curve = data.sample(options["queries"], seed=SEED), {}
     with Stages(student, teacher, cache_dir=options["scratch"]) as stages:
         for depth in DEPTHS:
             found = evaluate(
                 stages,
-                data,
+                sample,
                 measures=["nDCG@10"],
                 candidates=depth,
-                exclude_self=own,
+                exclude_self=data.name in EXCLUDE_SELF,
                 stage1_weight=options["stage1_weight"],
             )
             curve[str(depth)] = found["nDCG@10"]
@@ -185,20 +184,19 @@ def main() -> None:
         }
         if report.get("key") != key:
             report = {"key": key, "names": [arguments.base, arguments.teacher, arguments.student], "sets": {}}
-        options = {
-            "queries": arguments.queries,
-            "scratch": arguments.scratch,
-            "stage1_weight": weight,
-            "depths": arguments.depths,
-        }
+        options = {"queries": arguments.queries, "scratch": arguments.scratch, "stage1_weight": weight}
         for name in arguments.sets:
-            done = report["sets"].get(name)
-            if done is None or (arguments.depths and "depths" not in done):
-                folder, _, split = name.partition(":")
-                data = load_dataset(arguments.data / folder, split or "test")
-                report["sets"][name] = measured(data, models, options)
-                report |= {"date": date.today().isoformat(), "machine": machine("torch", "transformers", "ir-measures")}
-                write_report(report, arguments.out)
+            done = report["sets"].setdefault(name, {})
+            if "tests" in done and ("depths" in done or not arguments.depths):
+                continue
+            folder, _, split = name.partition(":")
+            data = load_dataset(arguments.data / folder, split or "test")
+            if "tests" not in done:
+                done |= measured(data, models, options)
+            if arguments.depths:
+                done["depths"] = depths(data, models, options)
+            report |= {"date": date.today().isoformat(), "machine": machine("torch", "transformers", "ir-measures")}
+            write_report(report, arguments.out)
         if arguments.exhaustive and report.get("exhaustive", {}).get("queries") != arguments.exhaustive:
             tldr = load_dataset(arguments.data / "tldr", "test")
             found = top10(tldr, models, arguments.exhaustive, weight, arguments.scratch)
