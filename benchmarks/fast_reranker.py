@@ -40,11 +40,11 @@ def ours(model: str, precision: str, **options: Any) -> Way:
     return lambda query, texts: scorer.rank(query, texts, show_progress=False, **options)
 
 
-def peer(batch_size: int) -> Way:
+def peer(batch_size: int, dtype: str = "float32") -> Way:
     """sentence-transformers with the starter's weights."""
     from sentence_transformers import CrossEncoder as Peer
 
-    model = Peer(str(locate("starter", "cross-encoder").folder))
+    model = Peer(str(locate("starter", "cross-encoder").folder), model_kwargs={"dtype": dtype})
     return lambda query, texts: model.predict(
         [(query, text) for text in texts], batch_size=batch_size, show_progress_bar=False
     )
@@ -85,6 +85,8 @@ def main() -> None:
     }
     with CrossEncoder.load("fast", precision="auto") as scorer:
         if scorer.precision == "bfloat16":
+            ways["sentence-transformers, whole model, bfloat16"] = peer(best, "bfloat16")
+            ways["whole model, bfloat16"] = ours("starter", "bfloat16")
             ways["fast, bfloat16"] = ours("fast", "bfloat16")
             ways["fast, bfloat16, best window"] = ours("fast", "bfloat16", windows="best")
     for way in ways.values():
