@@ -332,6 +332,12 @@ def test_a_pass_is_as_long_as_its_device_likes_it_and_what_was_asked_for_wins() 
     assert {TrainingSettings(chunk_tokens=40).pass_tokens(device) for device in ("cpu", "cuda")} == {40}
 
 
+def test_eager_attention_is_for_bfloat16_on_a_cpu():
+    eager = {"attn_implementation": "eager"}
+    assert TrainingSettings(bf16=True).attention("cpu") == eager
+    assert TrainingSettings(bf16=False).attention("cpu") == TrainingSettings(bf16=True).attention("cuda") == {}
+
+
 def test_a_finished_run_trains_no_more(student, tmp_path, monkeypatch) -> None:
     lists = known_order()
     first = train_bi_encoder(lists, student, out=tmp_path / "a", settings=QUERY, run_folder=tmp_path / "run")

@@ -155,7 +155,12 @@ def train_reranker(
             order = score_groups(order, teacher, run if cache_dir is None else Path(cache_dir))
     tests = [(test, all_.only(test.queries, candidates)) for (_, test), all_ in zip(parts, mined, strict=True)]
     model, tokenizer = load_base(
-        base, seed=settings.seed, dropout=settings.dropout, layers=layers, device=arguments.device
+        base,
+        seed=settings.seed,
+        dropout=settings.dropout,
+        layers=layers,
+        device=arguments.device,
+        attention=settings.attention(arguments.device.type),
     )
     function = {**_LABEL_LOSSES, **_TEACHER_LOSSES}[loss]
     checkpoints = train_groups(model, tokenizer, order, loss=function, arguments=arguments, settings=settings)

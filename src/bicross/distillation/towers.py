@@ -53,14 +53,13 @@ def build_towers(
         ConfigurationError: A tower that can't be pruned or frozen so.
         MissingExtraError: peft isn't installed, and ``lora`` is asked for.
     """
-    attention = "sdpa" if device.startswith("cuda") else "eager"
-    # Measured on a CPU under bf16 autocast, training: eager 2,870 tokens a second, sdpa 2,400.
     specs: dict[str, TowerSpec] = {"query": checkpoint.query}
     if settings.towers == "both":
         specs = specs | {"document": checkpoint.document} if checkpoint.two_towers else {"both": checkpoint.document}
+    options = TorchOptions(device, model_options=settings.trainer.attention(torch.device(device).type))
     towers, tokenizers = {}, {}
     for name, spec in specs.items():
-        tower = TowerModule(spec, TorchOptions(device, model_options={"attn_implementation": attention}))
+        tower = TowerModule(spec, options)
         tokenizer = _tokenizer(spec, tower.positions)
         if settings.static:
             tower, tokenizer = _as_table(tower, tokenizer, texts, folder)
