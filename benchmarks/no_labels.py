@@ -43,8 +43,11 @@ RUNS = ("base", "teacher", "student", "student_two_stage")
 TEACHER = TrainingSettings(batch_size=16, learning_rate=6e-5, warmup=0.1, max_length=160, save_steps=40, seed=SEED)
 
 
-def teacher(data: Path, run: Path, encoder: BiEncoder, cache: Path) -> Path:
-    """The folder of a cross-encoder that was trained on SQuAD alone; trained here unless it is there."""
+def teacher(data: Path, run: Path, encoder: BiEncoder, cache: Path, tolerance: float) -> Path:
+    """The folder of a cross-encoder that was trained on SQuAD alone; trained here unless it is there.
+
+    Its ``stage1_weight`` is the largest that gives up no more than ``tolerance`` of nDCG@10 on its held-out queries.
+    """
     out = run / "teacher"
     if not (out / "model.safetensors").exists():  # what is written last
         questions = train_split(data, "squad")
@@ -55,7 +58,7 @@ def teacher(data: Path, run: Path, encoder: BiEncoder, cache: Path) -> Path:
             bi_encoder=encoder,
             negatives=3,
             held_out=HELD_OUT,
-            weight_tolerance=0.015,
+            weight_tolerance=tolerance,
             settings=TEACHER,
             cache_dir=cache,
         )
@@ -135,6 +138,7 @@ def main() -> None:
     parser.add_argument("--made", type=int, default=4000, help="queries")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--stage1-weight", type=float, help="of the base in the teacher; default: the teacher's own")
+    parser.add_argument("--weight-tolerance", type=float, default=0.015, help="of nDCG@10, for the teacher's own weight")
     parser.add_argument("--base-share", type=float, default=0.0, help="of the base's weights in the student")
     parser.add_argument("--precision", default="auto", help="of the teacher")
     parser.add_argument("--run", type=Path, required=True, help="folder of the models")
@@ -143,7 +147,7 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     with BiEncoder.load("minilm") as base:
-        folder = teacher(options.data, options.run, base, options.cache)
+        folder = teacher(options.data, options.run, base, options.cache, options.weight_tolerance)
         with CrossEncoder.load(folder, precision=options.precision) as cross:
             report: dict[str, Any] = {"machine": machine("torch", "transformers"), "date": date.today().isoformat()}
             report |= {
