@@ -64,12 +64,15 @@ def test_what_has_no_scores_begins_as_is_usual() -> None:
             assert scale.offset.item() == 0
 
 
-@pytest.mark.parametrize("scores", [-8 * np.cos(ANGLES), 1000 * np.cos(ANGLES), 0.01 * np.cos(ANGLES)])
-def test_the_scale_stays_positive_and_within_bounds(scores) -> None:
-    lists, base = known_line([scores])
-    for cosine, (least, most) in ((True, (5, 100)), (False, (1e-3, 100))):
-        scale = first_scale(lists, base, sharpness=1.0, cosine=cosine)
-        assert least - 1e-4 <= scale.scales.item() <= most + 1e-4
+@pytest.mark.parametrize(
+    ("slope", "cosine", "first"),
+    [(1000, True, 100), (0.01, True, 5), (-80, True, 20), (-8, False, 2), (1000, False, 100)],
+)
+def test_the_first_scale_is_within_bounds_and_a_quarter_of_the_spreads_ratio_at_least(slope, cosine, first) -> None:
+    """A teacher that turns the student's order round would have a scale below 0."""
+    lists, base = known_line([slope * np.cos(ANGLES)])
+    scale = first_scale(lists, base, sharpness=1.0, cosine=cosine)
+    assert scale.log_scale.exp().item() == pytest.approx(first, rel=1e-4)
 
 
 def test_scored_pairs_are_compared_with_each_other() -> None:

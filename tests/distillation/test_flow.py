@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
@@ -10,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from typer.testing import CliRunner
 from bicross.bi_encoder import BiEncoder
 from bicross.cli import app
 from bicross.cross_encoder import CrossEncoder
+from bicross.distillation import cost as costs
 from bicross.distillation import flow_checks, stages
 from bicross.distillation.corpus import as_dataset
 from bicross.distillation.cost import estimate_cost
@@ -41,6 +43,7 @@ from bicross.distillation.student_settings import StudentSettings
 from bicross.errors import ConfigurationError, InputError, MissingExtraError
 from bicross.evaluation.datasets import Dataset
 from bicross.evaluation.runs import write_run
+from bicross.evaluation.timing import SAMPLE
 from judge import Judge
 from tiny_data import write_beir
 from tiny_models import WORDS, write_bi_encoder, write_cross_encoder
@@ -606,23 +609,35 @@ def test_the_cost_is_said_and_nothing_written(student, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_the_cost_of_a_generator_is_that_of_the_passages_it_is_asked_for(student) -> None:
-    none_asked = replace(toy(), queries={})
+def test_the_cost_of_a_generator_is_that_of_the_passages_it_is_asked_for(student, monkeypatch) -> None:
+    """Queries that others ask, or that are empty, aren't kept; passages are asked for 64 at a time."""
 
-    def minutes(queries: int, made: int) -> float:
-        """With a generator that takes 0.1 ms for a text, and gives so many queries of each."""
+    def one_second_each(call: Callable[[int], object]) -> float:
+        call(SAMPLE)
+        return 1.0
+
+    monkeypatch.setattr(costs, "seconds_each", one_second_each)
+    labels = replace(toy(), queries={}, documents={str(i): f"passage number {i}" for i in range(300)})
+
+    def seconds(own: int, same: int, made: int) -> float:
+        """With a generator that gives each passage some queries of its own, and some that all have."""
+        turn = itertools.count()
 
         def write(texts: Sequence[str]) -> list[list[str]]:
-            time.sleep(1e-4 * len(texts))
-            return [[f"what is {text}?"] * queries for text in texts]
+            return [[*(f"{next(turn)}?" for _ in range(own)), *["Why?", "why?", " "] * same] for _ in texts]
 
-        settings = replace(SETTINGS, made=made)
-        return estimate_cost(
-            none_asked, Judge(shared_words), student, settings=settings, query_generator=write
-        ).generator_minutes
+        estimate = estimate_cost(
+            labels, Judge(shared_words), student, settings=replace(SETTINGS, made=made), query_generator=write
+        )
+        return 60 * estimate.generator_minutes
 
-    for queries, made, passages in ((1, 60, 60), (3, 60, 20), (1, 5000, 90), (0, 60, 90)):
-        assert minutes(queries, made) > 1e-4 * passages / 60
+    assert seconds(1, 0, 60) == pytest.approx(64)
+    assert seconds(1, 0, 150) == pytest.approx(192)
+    assert seconds(3, 0, 150) == pytest.approx(64)
+    assert seconds(1, 2, 60) == pytest.approx(64)
+    assert seconds(0, 1, 60) == pytest.approx(300)
+    assert seconds(0, 0, 60) == pytest.approx(300)
+    assert seconds(1, 0, 5000) == pytest.approx(300)
     assert estimate_cost(toy(), Judge(shared_words), student, query_generator=None).generator_minutes == 0.0
 
 

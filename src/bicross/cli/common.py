@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import warnings
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, Unpack
 
 import typer
 
@@ -100,6 +100,11 @@ def open_store(place: str, collection: str, **keys: Unpack[StoreKeys]) -> Qdrant
     if place.startswith(("http://", "https://")):
         return QdrantStore(url=place, collection=collection, api_key=os.environ.get("QDRANT_API_KEY"), **keys)
     return QdrantStore(path=place, collection=collection, **keys)
+
+
+def training_device(device: str) -> Literal["auto", "cpu"]:
+    """Where `--device` lets training run: on the CPU, or on all CUDA cards that the process sees."""
+    return "cpu" if device.partition(":")[0] == "cpu" else "auto"
 
 
 def check_output(path: Path | None) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bicross.cli.common import DeviceOption, JsonOption, PrecisionOption, console, print_json
+from bicross.cli.common import DeviceOption, JsonOption, PrecisionOption, console, print_json, training_device
 from bicross.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def distill(
         epochs=epochs,
     )
     changed = {name: value for name, value in training.items() if value is not None}
-    changed["device"] = "cpu" if device == "cpu" else "auto"
+    changed["device"] = training_device(device)
     settings = DistillSettings(
         mining=MiningSettings(bm25=()) if no_bm25 else MiningSettings(),
         candidates=candidates,

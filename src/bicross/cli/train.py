@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from bicross.cli.common import DeviceOption, JsonOption, PrecisionOption, console, print_json
+from bicross.cli.common import DeviceOption, JsonOption, PrecisionOption, console, print_json, training_device
 from bicross.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def train_reranker(
         learning_rate=learning_rate,
         max_length=max_length,
         seed=seed,
-        device="cpu" if device == "cpu" else "auto",
+        device=training_device(device),
     )
     if base is None and teacher and not is_address(teacher):
         start = locate(teacher, "cross-encoder")

@@ -15,7 +15,7 @@ from bicross.distillation.flow_checks import check_scores, check_training
 from bicross.distillation.flow_queries import held_out_count
 from bicross.distillation.flow_settings import DistillSettings
 from bicross.distillation.labels import Labels
-from bicross.distillation.made_queries import QueryGenerator
+from bicross.distillation.made_queries import AT_ONCE, QueryGenerator
 from bicross.errors import InputError, TruncationWarning
 from bicross.evaluation.datasets import Dataset
 from bicross.evaluation.runs import Run
@@ -67,7 +67,8 @@ def estimate_cost(
 ) -> Cost:
     """Estimates what `distill` would cost with these arguments, from a sample of 64 pairs and 64 texts timed here.
 
-    It is an upper estimate: pairs that occur twice are scored once, and training may stop early.
+    It is an upper estimate: pairs that occur twice are scored once, and training may stop early. (Of a generator's time
+    it isn't where passages far apart are given the same queries.)
 
     Raises:
         InputError: There are no documents.
@@ -129,11 +130,12 @@ def _queries(labels: Labels, test: Dataset | None, settings: DistillSettings) ->
 
 
 def _writing(generator: QueryGenerator, some: list[str], made: int, passages: int) -> float:
-    """Seconds that a generator takes for so many queries, or for all passages."""
+    """Seconds that a generator takes for so many different queries, or for all passages."""
     answers: list[Sequence[Sequence[str]]] = []
     each = seconds_each(lambda n: answers.append(generator(some[:n])))
-    for_each = sum(map(len, answers[-1])) / SAMPLE
-    return each * (min(made / for_each, passages) if for_each else passages)
+    for_each = len({query.casefold() for part in answers[-1] for query in part if query.strip()}) / SAMPLE
+    calls = math.ceil(made / for_each / AT_ONCE) if for_each else passages
+    return each * min(calls * AT_ONCE, passages)
 
 
 def _pool(settings: DistillSettings, *, made: bool) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from bicross.arrays import unit_rows
 from bicross.distillation.list_batches import Lists, Row
 from bicross.distillation.vector_losses import TeacherScale
 from bicross.encoding.prompts import Role
@@ -27,13 +28,18 @@ def first_scale(lists: Lists, base: Mapping[Role, Floats], *, sharpness: float, 
     :math:`s`, and the bar for deviations from a list's mean: :math:`\gamma = \sum \bar s \bar t / \sum \bar s^2`, the
     scale at which margins between any two candidates are nearest to the teacher's, and :math:`b` the mean of
     :math:`t - \gamma s`. A scale that is too large for the lists pulls everything together before it has fallen: wide
-    lists want 6, narrow ones 13, in place of the 20 that are usual for labels, and that a set without scores gets.
+    lists end near 9, narrow ones near 14, in place of the 20 that are usual for labels, and that a set without scores
+    gets (`benchmarks/results/mixes.json`).
 
     Args:
-        lists: What is trained on.
-        base: Vectors before training, by role; without them, all sets begin as one without scores.
+        lists: What is trained on, and chosen by.
+        base: The student's vectors before training, by role, even where another query tower is trained; without them,
+            all sets begin as one without scores. **Shape:** (texts, dimension).
         sharpness: See `StudentSettings`.
         cosine: Whether texts are compared by cosine; False: by dot product.
+
+    Returns:
+        A scale and an offset for every set, to be learned further.
     """
     scale = TeacherScale.usual(len(lists.spreads), cosine=cosine)
     lines = [(one, 0.0) for one in scale.scales.tolist()]
@@ -51,12 +57,10 @@ def first_scale(lists: Lists, base: Mapping[Role, Floats], *, sharpness: float, 
 def _pair(row: Row, base: Mapping[Role, Floats], factor: float, cosine: bool) -> tuple[Floats, Floats]:
     """Similarities of a list's scored candidates, and what is to be learned of them."""
     known = np.isfinite(row.scores)
-    query, documents = base["query"][row.query], base["document"][row.documents[known]]
-    similarities = documents @ query
+    query, documents = base["query"][[row.query]], base["document"][row.documents[known]]
     if cosine:
-        lengths = np.linalg.norm(documents, axis=1) * np.linalg.norm(query)
-        similarities = similarities / np.maximum(lengths, 1e-12)
-    return similarities, factor * row.scores[known]
+        query, documents = unit_rows(query), unit_rows(documents)
+    return (documents @ query.T)[:, 0], factor * row.scores[known]
 
 
 def _line(pairs: list[tuple[Floats, Floats]], usual: float, bounds: tuple[float, float]) -> tuple[float, float]:

@@ -21,7 +21,7 @@ from bicross.distillation.packing import has_bf16
 from bicross.errors import ConfigurationError, MissingExtraError, TrainingError
 from bicross.whole_file import whole_file
 
-FORMAT = 2
+FORMAT = 3
 """Of a run's folder; raised where another version's checkpoints or settings aren't understood."""
 _DONE = "complete"
 _PATIENCE = 30 * 24 * 3600
@@ -42,7 +42,7 @@ class TrainingSettings:
         dropout: Of hidden states and attention. In a single epoch nothing is seen twice, and 0 trains a third faster.
         max_length: Tokens of a pair; the longer of the two texts is cut first.
         chunk_tokens: Padded tokens of one forward pass: a step's texts are sorted by length and passed in chunks. None:
-            1,024 on a CPU, where longer passes compute padding and are hardly faster, else 6,144.
+            1,024 on a CPU, where longer passes compute more padding, else 6,144.
         save_steps: Steps between two checkpoints; one is written after every epoch in any case.
         seed: Of the held-out split, the new layer's weights, the order, the negatives and the dropout.
         bf16: None takes bfloat16 where the hardware is faster in it.
@@ -69,7 +69,7 @@ class TrainingSettings:
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """What decides the weights: all but how often they are kept, what is shown, and where they are computed."""
+        """What decides the weights on one kind of machine: not how often they are kept, what is shown, and where."""
         return {k: v for k, v in asdict(self).items() if k not in ("save_steps", "show_progress", "device")}
 
     def pass_tokens(self, device: str) -> int:
@@ -85,7 +85,7 @@ class TrainingSettings:
     def attention(self, device: str) -> dict[str, str]:
         """The option of transformers for the attention that trains fastest; none: what it takes by itself.
 
-        On two cores with AMX 64 pairs take 1.7 s in bfloat16 by eager attention, 2.2 by sdpa; in float32 3.4 and 3.0
+        On two cores with AMX 64 pairs take 1.6 s in bfloat16 by eager attention, 2.2 by sdpa; in float32 3.4 and 3.0
         (`benchmarks/training_step.py`).
         """
         return {"attn_implementation": "eager"} if device == "cpu" and self.in_bf16(device) else {}

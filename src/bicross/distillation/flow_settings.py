@@ -107,5 +107,5 @@ class DistillSettings:
     def as_dict(self) -> dict[str, Any]:
         """JSON values."""
         values = asdict(self)
-        values["student"]["losses"] = dict(self.student.weights)
+        values["student"] |= {"losses": dict(self.student.weights), "training": self.student.trainer.recipe}
         return values

@@ -27,7 +27,7 @@ WAYS = ("title", "question", "span", "sentence")
 QueryGenerator = Callable[[Sequence[str]], Sequence[Sequence[str]]]
 """From texts to the queries of each."""
 
-_AT_ONCE = 64
+AT_ONCE = 64
 
 
 def make_queries(
@@ -120,8 +120,8 @@ def generate_queries(
     ids = list(documents)
     order = [ids[i] for i in np.random.default_rng(seed).permutation(len(ids)).tolist()]
     with progress("generating queries", count, show_progress) as advance:
-        for start in range(0, len(order), _AT_ONCE):
-            part, before = order[start : start + _AT_ONCE], len(made.queries)
+        for start in range(0, len(order), AT_ONCE):
+            part, before = order[start : start + AT_ONCE], len(made.queries)
             answers = generator([documents[document_id] for document_id in part])
             if len(answers) != len(part):
                 raise InputError(f"A generator answers for each of {len(part)} texts; got {len(answers)} answers.")

@@ -14,6 +14,7 @@ import numpy as np
 from bicross.bi_encoder import BiEncoder
 from bicross.caches import VectorCache
 from bicross.cross_encoder import raw_fingerprint
+from bicross.distillation.fitting import FORMAT as TRAINING_FORMAT
 from bicross.distillation.flow_queries import divided, kept_for_gap, kept_made_queries, only_judged, without
 from bicross.distillation.flow_settings import DistillSettings
 from bicross.distillation.inputs import lists_from_scores
@@ -243,7 +244,12 @@ class Flow:
 
         prints = [student.document_fingerprint, student.query_fingerprint]
         recipe = asdict(settings) | {"losses": dict(settings.weights), "training": settings.trainer.recipe}
-        inputs = {"lists": self.run.hash_of(f"sample {number}"), "student": prints, "settings": recipe}
+        inputs = {
+            "lists": self.run.hash_of(f"sample {number}"),
+            "student": prints,
+            "settings": recipe,
+            "format": TRAINING_FORMAT,  # what another version began is trained anew
+        }
         place = f"round-{number}"
         return self.run.stage(
             f"train {number}", inputs, train, outputs=[f"{place}/student"], state=[f"{place}/training"]

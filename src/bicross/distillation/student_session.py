@@ -102,7 +102,7 @@ class Session:
             {role: min(longest, tokenizer.max_length) for role, tokenizer in tokenizers.items()},
             {role: role_prompt(self.checkpoint.prompts, role) for role in self.limits},
             settings.trainer.pass_tokens(arguments.device.type),
-            base,
+            {role: vectors for role, vectors in base.items() if self._compares(role)},
             targets,
         )
         projection: nn.Module | None = None
@@ -134,14 +134,18 @@ class Session:
         base: dict[Role, Floats] = {}
         targets: dict[Role, Floats] = {}
         for role, of_role in texts.items():
-            weights = self.settings.weights
-            needed = self.settings.learns_scores or weights.get("anchor") or weights.get("contrastive")
-            if needed or (role == "document" and not both):
+            if self.settings.learns_scores or self._compares(role):
                 base[role] = kept_vectors(self.folder / f"base-{role}.npy", student, role, of_role, cache)
             if vector_teacher is not None and (both or role == "query"):
                 path = self.folder / f"target-{role}.npy"
                 targets[role] = kept_vectors(path, vector_teacher, role, of_role, cache)
         return base, targets
+
+    def _compares(self, role: Role) -> bool:
+        """Whether a step reads these vectors; otherwise they are for the first scale alone."""
+        weights = self.settings.weights
+        frozen = role == "document" and self.settings.towers == "query"
+        return bool(frozen or weights.get("anchor") or weights.get("contrastive"))
 
     def train(self, train: list[Row], held: list[Row]) -> Outcome:
         """Trains, or goes on, and fills the module with the weights of the best epoch."""
@@ -211,7 +215,7 @@ class Session:
         return found
 
     def _optimizer(self) -> torch.optim.Optimizer:
-        """AdamW; the scale and the projection have their own rate, and no decay, like biases and norms."""
+        """AdamW; the scales and the projection have their own rate, and no decay, like biases and norms."""
         settings = self.settings.trainer
         tower = [weight for weight in self.module.towers.parameters() if weight.requires_grad]
         own = [*self.module.scale.parameters(), *self.module.label_scale.parameters()]

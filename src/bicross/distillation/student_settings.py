@@ -53,7 +53,7 @@ class StudentSettings:
         epochs: How often every list is seen, at most.
         patience: Stop after so many epochs in which neither held-out figure rose.
         held_out: Lists of each set that are kept from training, to choose the epoch by.
-        scale_learning_rate: Of the scale and offset between cosine and logit, and of the projection.
+        scale_learning_rate: Of the scales and offsets between cosine and logit, and of the projection.
         base_share: The share of the weights before training in those that are written: 0.5 is their mean, which keeps
             more of what the model was good at elsewhere (Wortsman et al. 2022, "Robust fine-tuning of zero-shot
             models", arXiv 2109.01903, section 3; for embeddings: Xiao et al. 2023, arXiv 2311.13534).
