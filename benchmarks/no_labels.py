@@ -138,9 +138,7 @@ def main() -> None:
     parser.add_argument("--made", type=int, default=4000, help="queries")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--stage1-weight", type=float, help="of the base in the teacher; default: the teacher's own")
-    parser.add_argument(
-        "--weight-tolerance", type=float, default=0.0, help="of nDCG@10, for the teacher's own weight"
-    )
+    parser.add_argument("--weight-tolerance", type=float, default=0.0, help="of nDCG@10, for the teacher's own weight")
     parser.add_argument("--base-share", type=float, default=0.0, help="of the base's weights in the student")
     parser.add_argument("--precision", default="auto", help="of the teacher")
     parser.add_argument("--run", type=Path, required=True, help="folder of the models")
