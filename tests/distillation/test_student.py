@@ -25,8 +25,10 @@ from bicross.distillation.held_out_lists import split_lists
 from bicross.distillation.list_batches import Lists, Row, by_topic, texts_alone
 from bicross.distillation.list_student import ListStudent, _Lists
 from bicross.distillation.lists import CandidateLists, ScoredList
+from bicross.distillation.model_folder import load_base
 from bicross.distillation.student import train_bi_encoder
 from bicross.distillation.student_settings import StudentSettings
+from bicross.distillation.towers import build_towers
 from bicross.errors import ConfigurationError, DimensionMismatchError, InputError, TrainingError
 from bicross.types import Floats
 from tiny_models import WORDS, write_bi_encoder
@@ -336,6 +338,15 @@ def test_eager_attention_is_for_bfloat16_on_a_cpu():
     eager = {"attn_implementation": "eager"}
     assert TrainingSettings(bf16=True).attention("cpu") == eager
     assert TrainingSettings(bf16=False).attention("cpu") == TrainingSettings(bf16=True).attention("cuda") == {}
+
+
+@pytest.mark.parametrize(("bf16", "attention"), [(True, "eager"), (False, "sdpa")])
+def test_towers_and_cross_encoders_are_loaded_with_it(student, student_folder, tmp_path, bf16, attention) -> None:
+    training = replace(TRAINING, bf16=bf16)
+    towers, _ = build_towers(student.checkpoint, replace(SETTINGS, training=training), "cpu", [], tmp_path)
+    assert towers["both"].model.config._attn_implementation == attention
+    cross, _ = load_base(student_folder, seed=0, dropout=0.0, attention=training.attention("cpu"))
+    assert cross.config._attn_implementation == attention
 
 
 def test_a_finished_run_trains_no_more(student, tmp_path, monkeypatch) -> None:
