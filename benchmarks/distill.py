@@ -191,11 +191,12 @@ def main() -> None:
                 continue
             folder, _, split = name.partition(":")
             data = load_dataset(arguments.data / folder, split or "test")
+            of_now = {"date": date.today().isoformat(), "machine": machine("torch", "transformers", "ir-measures")}
             if "tests" not in done:
                 done |= measured(data, models, options)
+                report |= of_now
             if arguments.depths:
-                done["depths"] = depths(data, models, options)
-            report |= {"date": date.today().isoformat(), "machine": machine("torch", "transformers", "ir-measures")}
+                done["depths"] = depths(data, models, options) | of_now
             write_report(report, arguments.out)
         if arguments.exhaustive and report.get("exhaustive", {}).get("queries") != arguments.exhaustive:
             tldr = load_dataset(arguments.data / "tldr", "test")
