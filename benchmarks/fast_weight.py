@@ -22,6 +22,7 @@ from bicross.caches import VectorCache
 from bicross.distillation.candidates import search_candidates
 from bicross.distillation.held_out import choose_weight, split_held_out, weight_curve
 from bicross.distillation.model_folder import load_base
+from bicross.distillation.packing import has_bf16
 from bicross.distillation.selection import rerank
 
 
@@ -55,6 +56,7 @@ def main() -> None:
                     test.queries, CANDIDATES
                 ),
                 max_length=INFERENCE_LENGTH,
+                bf16=has_bf16("cpu"),
             )
             for test in tests
         ]

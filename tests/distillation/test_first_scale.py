@@ -66,7 +66,16 @@ def test_what_has_no_scores_begins_as_is_usual() -> None:
 
 @pytest.mark.parametrize(
     ("slope", "cosine", "first"),
-    [(1000, True, 100), (0.01, True, 5), (-80, True, 20), (-8, False, 2), (1000, False, 100)],
+    [
+        (1000, True, 100),
+        (0.01, True, 5),
+        (-80, True, 20),
+        (-8, True, 5),
+        (-8, False, 2),
+        (1000, False, 100),
+        (0.01, False, 0.01),
+        (1e-5, False, 1e-3),
+    ],
 )
 def test_the_first_scale_is_within_bounds_and_a_quarter_of_the_spreads_ratio_at_least(slope, cosine, first) -> None:
     """A teacher that turns the student's order round would have a scale below 0."""

@@ -166,7 +166,7 @@ def train_reranker(
     checkpoints = train_groups(model, tokenizer, order, loss=function, arguments=arguments, settings=settings)
     with arguments.main_process_first():
         epoch, curve, mean_logit = best_epoch(
-            model, tokenizer, checkpoints, tests, max_length=inference_length, bf16=settings.bf16
+            model, tokenizer, checkpoints, tests, max_length=inference_length, bf16=bool(arguments.bf16)
         )
     weight = choose_weight(curve, tolerance=weight_tolerance)
     report = RerankerReport(

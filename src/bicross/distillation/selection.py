@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from bicross.distillation.candidates import Candidates
 from bicross.distillation.held_out import Reranked, weight_curve
 from bicross.distillation.labels import Labels
-from bicross.distillation.packing import has_bf16, score_pairs
+from bicross.distillation.packing import score_pairs
 from bicross.distillation.trainer import load_weights
 from bicross.whole_file import whole_file
 
@@ -27,7 +27,7 @@ def best_epoch(
     tests: list[tuple[Labels, Candidates]],
     *,
     max_length: int,
-    bf16: bool | None,
+    bf16: bool,
 ) -> tuple[int, dict[float, dict[str, float]], float]:
     """The epoch whose best weighted sum is best on the held-out queries.
 
@@ -37,7 +37,7 @@ def best_epoch(
         checkpoints: One after every epoch; the scores are kept in them.
         tests: Held-out queries and their candidates, by set.
         max_length: Tokens of a pair.
-        bf16: None takes bfloat16 where the hardware is faster in it.
+        bf16: Whether to multiply in bfloat16.
 
     Returns:
         The epoch, counted from 0, its curve of weights, and the mean logit of all candidates.
@@ -65,7 +65,7 @@ def rerank(
     mined: Candidates,
     *,
     max_length: int,
-    bf16: bool | None = None,
+    bf16: bool,
     keep: Path | None = None,
 ) -> Reranked:
     """Scores every query's candidates.
@@ -76,15 +76,14 @@ def rerank(
         labels: The queries.
         mined: Their candidates.
         max_length: Tokens of a pair.
-        bf16: None takes bfloat16 where the hardware is faster in it.
+        bf16: Whether to multiply in bfloat16.
         keep: A file for the scores, read where it exists.
     """
     if keep is not None and keep.exists():
         cross = np.load(keep)
     else:
         pairs = [(q.text, labels.documents[d]) for i, q in labels.queries.items() for d in mined.of(i)]
-        use_bf16 = has_bf16(next(model.parameters()).device.type) if bf16 is None else bf16
-        cross = score_pairs(model, tokenizer, pairs, max_length=max_length, bf16=use_bf16).reshape(mined.scores.shape)
+        cross = score_pairs(model, tokenizer, pairs, max_length=max_length, bf16=bf16).reshape(mined.scores.shape)
         if keep is not None:
             with whole_file(keep) as part, part.open("wb") as file:
                 np.save(file, cross)

@@ -16,11 +16,8 @@ LIST_LOSSES = (*SCORE_LOSSES, "listwise", "contrastive")
 VECTOR_LOSSES = ("anchor", "vectors")
 """Of a text's vector: 1 − cosine with the vector before training; distance to a larger bi-encoder's."""
 
-_LOSSES: dict[str, dict[str, float]] = {
-    "both": {"kl": 1.0, "contrastive": 0.1, "anchor": 0.05},
-    "query": {"kl": 1.0, "contrastive": 0.1, "anchor": 0.05},
-    "light": {"kl": 1.0, "contrastive": 0.1, "anchor": 2.0},
-}
+_WHOLE = {"kl": 1.0, "contrastive": 0.1, "anchor": 0.05}
+_LOSSES = {"both": _WHOLE, "query": _WHOLE, "light": {**_WHOLE, "anchor": 2.0}}
 _TRAINING = {
     "both": TrainingSettings(batch_size=16, learning_rate=3e-5, max_length=128),
     "query": TrainingSettings(batch_size=64, learning_rate=3e-5, max_length=64),
