@@ -1,13 +1,11 @@
-"""What the starter cross-encoder learns besides labels: other kinds of text, and pairs that a negation parts."""
+"""What the starter cross-encoder learns besides labels: other kinds of text; `negations.py` has negations."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib.metadata import distributions
-from pathlib import Path
 
 import numpy as np
 
@@ -118,39 +116,3 @@ def near_groups(
             shares = tuple((weights / weights.sum()).tolist())
             groups.append(Group(texts[row], tuple(texts[p] for p in places), shares))
     return groups
-
-
-def negation_groups(folder: Path, count: int, *, seed: int) -> list[Group]:
-    """Sentences and their negations: a sentence with some of its words left out belongs to itself, not to the other.
-
-    No word that the two don't share is left out, nor is a query made of more than four fifths of its sentence.
-    """
-    rng = np.random.default_rng(seed)
-    with (folder / "negated-sentences.train.jsonl").open(encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
-    groups = []
-    for position in rng.choice(len(rows), size=min(count, len(rows)), replace=False).tolist():
-        both = [rows[position]["sentence"], rows[position]["negated"]]
-        if rng.random() < 0.5:
-            both.reverse()
-        words, other = both[0].split(), set(both[1].split())
-        loose = [i for i, word in enumerate(words) if word in other]
-        if len(loose) < 5 or both[0] == both[1]:
-            continue
-        gone = set(rng.choice(loose, size=max(1, len(words) // 5), replace=len(loose) < len(words) // 5).tolist())
-        query = " ".join(word for i, word in enumerate(words) if i not in gone)
-        groups.append(Group(query, (both[0], both[1]), (1.0, 0.0)))
-    return groups + _entailment_groups(folder, count // 2, rng)
-
-
-def _entailment_groups(folder: Path, count: int, rng: np.random.Generator) -> list[Group]:
-    """A hypothesis with the premise that entails it and one that doesn't."""
-    with (folder / "scone-nli.train.jsonl").open(encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
-    premises: dict[str, dict[str, str]] = {}
-    for row in rows:
-        if row["split"] == "train":
-            premises.setdefault(row["hypothesis"], {})[row["label"]] = row["premise"]
-    both = [(query, kinds) for query, kinds in premises.items() if len(kinds) == 2]
-    order = rng.permutation(len(both))[:count].tolist()
-    return [Group(both[i][0], (both[i][1]["entailment"], both[i][1]["neutral"]), (1.0, 0.0)) for i in order]

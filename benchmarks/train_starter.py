@@ -2,6 +2,7 @@
 
     python benchmarks/train_starter.py --out models/starter-cross-encoder
 
+(The weights in `models/` were trained without the groups of denials and quantifiers, which came later.)
 Reads the train splits of squad, medquad and tldr and the probes' training files from `--data`, `$BICROSS_DATA` or
 `../shared/data`, and the documentation of the installed packages. Run again after an interruption, it goes on from its
 last checkpoint.
@@ -16,10 +17,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from cached_encoder import CachedEncoder
 from common import data_folder
-from starter_material import as_labels, documentation, near_groups, negation_groups, titled, without_overlap
+from minimal_pairs import denial_groups, negation_groups, quantifier_groups
+from starter_material import as_labels, documentation, near_groups, titled, without_overlap
 
 from bicross import BiEncoder
+from bicross.caches import VectorCache
 from bicross.distillation.extracted import extract_halves
 from bicross.distillation.labels import Labels, read_labels
 from bicross.distillation.reranker import RerankerReport, train_reranker
@@ -51,7 +55,7 @@ AMOUNTS = Amounts({"squad": 2000, "medquad": 2000, "tldr": 4500}, {"squad": 400,
 """Of these, `HELD_OUT` of each set are trained on by nobody."""
 NEAR = 1200
 """Passages whose neighbours the bi-encoder's similarity is learnt on."""
-NEGATIONS = 1500
+NEGATIONS, DENIALS, QUANTIFIERS = 1500, 2500, 1000
 HELD_OUT = 45
 SETTINGS = TrainingSettings(batch_size=16, learning_rate=6e-5, warmup=0.1, max_length=160, save_steps=40, seed=SEED)
 
@@ -87,12 +91,20 @@ def _texts(folder: Path) -> Iterator[str]:
 
 
 def soft_groups(data: Path, sets: list[Labels], docs: list[Passage], encoder: Encoder) -> list[Group]:
-    """Groups without judgments: neighbours in three kinds of text, and negations."""
+    """Groups without judgments: neighbours in three kinds of text, and minimal pairs."""
     known = {labels.name: labels for labels in sets}
     texts = {name: known[name].documents for name in ("squad", "medquad")}
     texts["docs"] = as_labels(docs).documents
     near = near_groups(texts, encoder, NEAR, seed=SEED)
-    return near + negation_groups(data / "probes", NEGATIONS, seed=SEED)
+    answering = {key for name in texts if name in known for q in known[name].queries.values() for key in q.positives}
+    passages = {key: text for name in texts for key, text in texts[name].items() if key in answering}
+    probes = data / "probes"
+    return [
+        *near,
+        *negation_groups(probes, NEGATIONS, seed=SEED),
+        *denial_groups(probes, DENIALS, seed=SEED),
+        *quantifier_groups(passages, QUANTIFIERS, seed=SEED),
+    ]
 
 
 def kept_documentation(encoder: BiEncoder, file: Path) -> list[Passage]:
@@ -146,12 +158,15 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=data_folder())
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--run-folder", type=Path, help="default: OUT.run")
+    parser.add_argument("--cache", type=Path, default=Path(".bicross/cache"), help="folder of the vectors")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
 
-    encoder = BiEncoder.load("minilm", precision="auto")
+    encoder = BiEncoder.load("minilm")
     base = encoder.checkpoint.document.encoder
-    report = train(arguments.data, arguments.out, base.folder, encoder, encoder, run_folder=arguments.run_folder)
+    with VectorCache(arguments.cache) as cache:
+        searcher = CachedEncoder(encoder, cache)
+        report = train(arguments.data, arguments.out, base.folder, encoder, searcher, run_folder=arguments.run_folder)
     print(json.dumps(asdict(report), indent=2, default=str))
 
 

@@ -47,11 +47,10 @@ from bicross.distillation import (
     train_bi_encoder,
 )
 from bicross.distillation.candidates import search_candidates
-from bicross.distillation.extracted import extract_halves
+from bicross.distillation.extracted import extract_halves, extract_sentences
 from bicross.distillation.groups import draw_groups
 from bicross.distillation.held_out import split_held_out
 from bicross.distillation.labels import Labels
-from bicross.readers.segments import sentences as split_sentences
 from bicross.types import Encoder, Floats, Passage
 
 TOPICS = {"squad": (2500, 3), "medquad": (3500, 3), "tldr": (3000, 3)}
@@ -149,24 +148,30 @@ def all_topic_lists(
     return {**lists, **drawn_lists(others, encoder, folder, 1.0)}
 
 
-def sentences(lists: list[CandidateLists], count: int) -> CandidateLists:
-    """A seeded sample of the documents' sentences of 4 to 30 words: a light tower learns their words' vectors."""
-    texts = sorted({text for one in lists for text in one.documents.values()})
-    found = {text[start:end].strip() for text in texts for start, end in split_sentences(text, 0, len(text), "en")}
-    fit = sorted(one for one in found if 4 <= len(one.split()) <= 30)
-    chosen = np.random.default_rng(SEED).permutation(len(fit))[:count]
-    return texts_alone([fit[place] for place in chosen.tolist()])
+def alone(data: Path, docs: list[Passage], count: int, *, asked: bool) -> list[CandidateLists]:
+    """Texts without candidates, whose words' vectors a light tower learns.
 
-
-def asked(data: Path) -> CandidateLists:
-    """The train queries of all sets, without candidates. (Those of held-out lists aren't trained on.)"""
-    texts = {query.text for name in TOPICS for query in train_split(data, name).queries.values()}
-    return texts_alone(sorted(texts))
+    Args:
+        data: Folder of the sets.
+        docs: The documentation.
+        count: Sentences of the documents that answer train queries, and of the documentation.
+        asked: Whether the train queries are among the texts. (Those of held-out lists aren't trained on.)
+    """
+    sets = [train_split(data, name) for name in TOPICS]
+    answers = {labels.documents[key] for labels in sets for one in labels.queries.values() for key in one.positives}
+    texts = sorted(answers | {passage.full_text for passage in docs})
+    found = []
+    if count:
+        found.append(texts_alone(extract_sentences(texts, count, language="en", seed=SEED)))
+    if asked:
+        found.append(texts_alone(sorted({query.text for labels in sets for query in labels.queries.values()})))
+    return found
 
 
 def parse() -> argparse.Namespace:
     parser = recipe_parser(__doc__)
     parser.add_argument("--towers", choices=("both", "query"), default="both")
+    parser.add_argument("--student", help="bi-encoder to begin with; default: that which finds the candidates")
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--topics", action="store_true", help="lists of whole neighbourhoods of documents")
     parser.add_argument("--topic-lists", type=int, help="lists of one topic that stand together in a step")
@@ -233,13 +238,11 @@ def main() -> None:
             weights = [1 - of_base, of_base]
             scored.append(score_candidates(one, [teacher, encoder], weights=weights, cache_dir=options.cache))
             scored[-1].write(run_folder / f"{name}.parquet")
-        if options.sentences:
-            scored.append(sentences(list(lists.values()), options.sentences))
-        if options.asked:
-            scored.append(asked(options.data))
+        if options.sentences or options.asked:
+            scored += alone(options.data, docs, options.sentences, asked=options.asked)
         report = train_bi_encoder(
             scored,
-            encoder,
+            BiEncoder.load(options.student) if options.student else encoder,
             out=options.out,
             settings=student_settings(options),
             vector_teacher=BiEncoder.load(options.vector_teacher) if options.vector_teacher else None,

@@ -50,6 +50,7 @@ def test_options_reach_the_flow(called, cross_folder: Path, tmp_path: Path) -> N
         "--teacher", str(cross_folder), "--queries", str(tmp_path / "asked.jsonl"), "--qrels",
         str(tmp_path / "asked.tsv"), "--test-split", "dev", "--rounds", "2", "--layers", "1", "--freeze-layers", "1",
         "--max-length", "48", "--matryoshka", "8", "--matryoshka", "16", "--stage1-weight", "0.3", "--strategy", "hard",
+        "--sentences", "70",
     )  # fmt: skip
     assert [(query.positives, query.negatives) for query in got["labels"].queries.values()] == [
         (("d5",), ()),
@@ -57,7 +58,7 @@ def test_options_reach_the_flow(called, cross_folder: Path, tmp_path: Path) -> N
     ]
     assert got["test"].qrels == {"q2": {"d3": 1}}
     assert (got["rounds"], got["scores"], got["query_generator"]) == (2, None, None)
-    assert (got["settings"].stage1_weight, got["settings"].strategy) == (0.3, "hard")
+    assert (got["settings"].stage1_weight, got["settings"].strategy, got["settings"].sentences) == (0.3, "hard", 70)
     chosen = got["settings"].student
     assert (chosen.layers, chosen.freeze_layers, chosen.static, chosen.matryoshka) == (1, 1, False, (8, 16))
     assert (chosen.trainer.max_length, chosen.trainer.batch_size) == (48, 16)

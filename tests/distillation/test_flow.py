@@ -583,6 +583,24 @@ def test_few_lists_are_trained_in_smaller_batches(student, tmp_path: Path) -> No
     assert manifest["stages"]["train 1"]["inputs"]["settings"]["training"]["batch_size"] == 27
 
 
+def test_a_light_query_tower_keeps_the_vectors_of_the_corpus_sentences(student, tmp_path: Path) -> None:
+    light = StudentSettings(towers="query", static=True, epochs=1, held_out=6, training=TRAINING)
+    settings = replace(SETTINGS, gap_queries=0, sentences=50, student=light)
+    report = distill(toy(), Judge(shared_words), student, out=tmp_path / "some", settings=settings)
+    manifest = json.loads((tmp_path / "some" / "run.json").read_text())
+    assert manifest["stages"]["train 1"]["inputs"]["sentences"][:2] == [50, "en"]
+    none = distill(toy(), Judge(shared_words), student, out=tmp_path / "none", settings=replace(settings, sentences=0))
+    assert report.rounds[0]["lists"] == none.rounds[0]["lists"] + 50
+    of_scores_alone = replace(light, losses={"kl": 1.0})
+    assert replace(settings, student=of_scores_alone).kept_sentences == 0
+    assert replace(settings, student=replace(light, static=False)).kept_sentences == 0
+    costs = [
+        estimate_cost(toy(), Judge(shared_words), student, settings=replace(settings, sentences=count)).disk_megabytes
+        for count in (0, 50, 90, 10**6)
+    ]
+    assert costs[0] < costs[1] < costs[2] == costs[3]
+
+
 def test_layers_that_are_named_are_named_once(student, tmp_path: Path) -> None:
     second = replace(SETTINGS, gap_queries=0, student=replace(SETTINGS.student, layers=(1,), epochs=1))
     report = distill(toy(), Judge(shared_words), student, out=tmp_path, settings=second, rounds=2)
@@ -650,6 +668,8 @@ def test_senseless_settings_are_refused() -> None:
         DistillSettings(candidates=1)
     with pytest.raises(ConfigurationError, match="false_negatives is a share"):
         DistillSettings(false_negatives=1.5)
+    with pytest.raises(ConfigurationError, match="sentences must be 0 or more; got -1"):
+        DistillSettings(sentences=-1)
 
 
 RUN = """

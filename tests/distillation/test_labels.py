@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bicross.distillation.extracted import extract_halves
+from bicross.distillation.extracted import extract_halves, extract_sentences
 from bicross.distillation.held_out import split_held_out
 from bicross.distillation.labels import LabelledQuery, Labels, read_labels
 from bicross.errors import ConfigurationError, InputError, ReadError
@@ -153,3 +153,16 @@ def test_halves_are_of_documents_in_use_and_cut_at_a_sentence(toy: Labels) -> No
     assert long.text.endswith(".")
     assert len(short.text.split()) == 7
     assert all(f"{halves.documents[q.positives[0]]}".startswith("Sentence 4") for q in (long, short))
+
+
+def test_sentences_come_once_and_neither_too_short_nor_too_long() -> None:
+    texts = ["Go. The cat sat on it. The dog ran away from here.", "The cat sat on it. One two three four five six."]
+    found = extract_sentences(texts, 10, language="en", seed=0, words=(2, 5))
+    assert found == ["The cat sat on it."]
+    longer = extract_sentences(texts, 10, language="en", seed=0, words=(2, 9))
+    assert set(longer) == {"The cat sat on it.", "The dog ran away from here.", "One two three four five six."}
+    assert extract_sentences(texts, 2, language="en", seed=0, words=(2, 9)) == longer[:2]
+    orders = {
+        extract_sentences([f"{i} is a number here." for i in range(9)], 1, language="en", seed=s)[0] for s in range(9)
+    }
+    assert len(orders) > 1

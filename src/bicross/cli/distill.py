@@ -53,6 +53,9 @@ def distill(
         int, typer.Option("--freeze-layers", help="So many of the lowest layers stay as they are, embeddings too.")
     ] = 0,
     static: Annotated[bool, typer.Option("--static", help="The query tower becomes a table of token vectors.")] = False,
+    sentences: Annotated[
+        int, typer.Option(help="With --static or --layers of a query tower: sentences whose vectors it learns.")
+    ] = 100_000,
     lora: Annotated[int | None, typer.Option(help="Rank of adapters that are trained instead of the weights.")] = None,
     base_share: Annotated[
         float, typer.Option(help="The old weights' share in the student's: 0.5 loses less on other corpora.")
@@ -166,6 +169,7 @@ def distill(
         strategy=strategy,
         false_negatives=None if keep_false_negatives else 0.95,
         student=dataclasses.replace(chosen, training=dataclasses.replace(chosen.trainer, **changed)),
+        sentences=sentences,
         queries=sample,
         made=made,
         ways=tuple(way) if way else WAYS,

@@ -11,6 +11,7 @@ import numpy as np
 
 from bicross.bi_encoder import BiEncoder
 from bicross.cross_encoder import raw_scores
+from bicross.distillation.extracted import extract_sentences
 from bicross.distillation.flow_checks import check_scores, check_training
 from bicross.distillation.flow_queries import held_out_count
 from bicross.distillation.flow_settings import DistillSettings
@@ -37,7 +38,7 @@ class Cost:
         documents: Documents to encode once, and again for every round where both towers are trained.
         queries: Queries that are mined for.
         pairs: (query, document) pairs that the teacher scores, measurement and gap reports included.
-        encode_minutes: Of the bi-encoder for the documents.
+        encode_minutes: Of the bi-encoder for the documents, and for what a light tower's vectors are kept of.
         teacher_minutes: Of the teacher.
         training_minutes: Of training.
         generator_minutes: Of the queries' generator.
@@ -67,8 +68,8 @@ def estimate_cost(
 ) -> Cost:
     """Estimates what `distill` would cost with these arguments, from a sample of 64 pairs and 64 texts timed here.
 
-    It is an upper estimate: pairs that occur twice are scored once, and training may stop early. (Of a generator's time
-    it isn't where passages far apart are given the same queries.)
+    It is an upper estimate: pairs that occur twice are scored once, training may stop early, a light tower's step is
+    counted as the whole one's. (Of a generator's time it isn't where passages far apart are given the same queries.)
 
     Raises:
         InputError: There are no documents.
@@ -102,18 +103,21 @@ def estimate_cost(
     if teacher is None:
         scored = 0
     both = settings.student.towers == "both"
+    found = extract_sentences(some, SAMPLE * settings.kept_sentences, language=settings.language, seed=0)
+    sentences = min(settings.kept_sentences, len(found) * len(texts) // SAMPLE)
     step = per_query + (per_document * (settings.student.list_length or settings.candidates) if both else 0.0)
     encodings = 1 + rounds if both else 1
     kept = 12 * _parameters(student) * (settings.student.epochs + 1)  # weights and AdamW's two moments, an epoch
     kept += min(len(texts), queries * settings.candidates) * student.dimension * 4  # vectors before training
+    kept += sentences * student.dimension * 8  # in the cache and in the run's folder
     stored = encodings * len(texts) * (student.dimension * 4 + _ROW_BYTES)
     return Cost(
         documents=len(texts),
         queries=queries,
         pairs=scored,
-        encode_minutes=encodings * len(texts) * per_document / 60,
+        encode_minutes=(encodings * len(texts) * per_document + sentences * per_query) / 60,
         teacher_minutes=scored * per_pair / 60,
-        training_minutes=rounds * settings.student.epochs * queries * step * _BACKWARD / 60,
+        training_minutes=rounds * settings.student.epochs * (queries + sentences) * step * _BACKWARD / 60,
         generator_minutes=writing / 60,
         disk_megabytes=(stored + scored * (_PAIR_BYTES + _ROW_BYTES) + rounds * kept) / 1e6,
     )

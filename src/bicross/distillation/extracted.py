@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
 from bicross.distillation.labels import LabelledQuery, Labels
+from bicross.readers.segments import sentences
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
@@ -48,6 +50,30 @@ def extract_halves(
         if len(queries) < count:
             queries[name] = LabelledQuery(_query(halves[0], whole=len(queries) % 2 == 0, rng=rng), (name,))
     return Labels(f"{labels.name}-halves", documents, queries, groups)
+
+
+def extract_sentences(
+    texts: Sequence[str], count: int, *, language: str, seed: int, words: tuple[int, int] = (4, 30)
+) -> list[str]:
+    """Sentences of texts in random order, each once: what a light query tower learns the words' vectors from.
+
+    Args:
+        texts: Documents.
+        count: How many sentences; fewer where there are no more.
+        language: Of the texts, for the borders of sentences. ISO 639-1 code.
+        seed: Of the order.
+        words: Least and most words of a sentence.
+    """
+    found: dict[str, None] = {}
+    for position in np.random.default_rng(seed).permutation(len(texts)).tolist():
+        text = texts[position]
+        for start, end in sentences(text, 0, len(text), language):
+            sentence = text[start:end].strip()
+            if words[0] <= len(sentence.split()) <= words[1]:
+                found.setdefault(sentence)
+        if len(found) >= count:
+            break
+    return list(found)[:count]
 
 
 def _halve(text: str, words: tuple[int, int]) -> tuple[str, str] | None:

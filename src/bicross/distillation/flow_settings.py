@@ -26,6 +26,8 @@ class DistillSettings:
         strategy: "stratified" or "hard"; see `sample_lists`.
         false_negatives: See `sample_lists`; None keeps all.
         student: What the student is, and how it is trained; the seed of its training is replaced by ``seed``.
+        sentences: Sentences of the corpus whose vectors a light query tower keeps (`StudentSettings.light`, the loss
+            "anchor"): of a few thousand queries it would learn few words. 0: none.
         queries: A seeded sample of so many queries is used; None: all.
         made: How many queries are made where there are none.
         ways: How they are made; see `make_queries`.
@@ -46,6 +48,7 @@ class DistillSettings:
     strategy: str = "stratified"
     false_negatives: float | None = 0.95
     student: StudentSettings = field(default_factory=StudentSettings)
+    sentences: int = 100_000
     queries: int | None = None
     made: int = 4000
     ways: tuple[str, ...] = WAYS
@@ -76,6 +79,8 @@ class DistillSettings:
             )
         if self.strategy not in STRATEGIES:
             raise ConfigurationError(f"strategy must be one of {STRATEGIES!r}; got {self.strategy!r}.")
+        if self.sentences < 0:
+            raise ConfigurationError(f"sentences must be 0 or more; got {self.sentences!r}.")
         if self.gap_queries < 0 or self.gap_pool < 1:
             raise ConfigurationError(
                 f"gap_queries must be 0 or more and gap_pool 1 or more; got {self.gap_queries!r} and {self.gap_pool!r}."
@@ -94,6 +99,11 @@ class DistillSettings:
     def training(self) -> StudentSettings:
         """The student's settings with this seed."""
         return replace(self.student, training=replace(self.student.trainer, seed=self.seed))
+
+    @property
+    def kept_sentences(self) -> int:
+        """Sentences of the corpus that are trained on, at most."""
+        return self.sentences if self.student.light and self.student.weights.get("anchor") else 0
 
     @property
     def needs_teacher(self) -> bool:

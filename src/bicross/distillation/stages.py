@@ -14,12 +14,13 @@ import numpy as np
 from bicross.bi_encoder import BiEncoder
 from bicross.caches import VectorCache
 from bicross.cross_encoder import raw_fingerprint
+from bicross.distillation.extracted import extract_sentences
 from bicross.distillation.fitting import FORMAT as TRAINING_FORMAT
 from bicross.distillation.flow_queries import divided, kept_for_gap, kept_made_queries, only_judged, without
 from bicross.distillation.flow_settings import DistillSettings
 from bicross.distillation.inputs import lists_from_scores
 from bicross.distillation.labels import Labels
-from bicross.distillation.list_batches import fingerprint
+from bicross.distillation.list_batches import fingerprint, texts_alone
 from bicross.distillation.lists import CandidateLists
 from bicross.distillation.made_queries import QueryGenerator, keep_round_trips
 from bicross.distillation.measuring import measure_pair
@@ -227,12 +228,16 @@ class Flow:
         # Two steps an epoch at least: after hours of scoring, few lists are no reason to fail.
         batch = min(settings.trainer.batch_size, max((lists - settings.held_out) // 2, 1))
         settings = replace(settings, training=replace(settings.trainer, batch_size=batch))
+        kept = self.settings.kept_sentences
         shown = sys.stderr.isatty() if self.show is None else self.show
 
         def train() -> dict[str, Any]:
+            sets = [CandidateLists.read(folder / "lists.parquet")]
+            if kept:
+                sets.append(texts_alone(self._sentences(kept)))
             with VectorCache(self.cache) as cache:
                 report = train_bi_encoder(
-                    CandidateLists.read(folder / "lists.parquet"),
+                    sets,
                     student,
                     out=folder / "student",
                     settings=replace(settings, training=replace(settings.trainer, show_progress=shown)),
@@ -250,10 +255,17 @@ class Flow:
             "settings": recipe,
             "format": TRAINING_FORMAT,  # what another version began is trained anew
         }
+        if kept:
+            inputs["sentences"] = [kept, self.settings.language, self.labels.fingerprint]
         place = f"round-{number}"
         return self.run.stage(
             f"train {number}", inputs, train, outputs=[f"{place}/student"], state=[f"{place}/training"]
         )
+
+    def _sentences(self, count: int) -> list[str]:
+        hidden, documents = self.labels.hidden, self.labels.documents
+        texts = [text for document_id, text in documents.items() if document_id not in hidden]
+        return extract_sentences(texts, count, language=self.settings.language, seed=self.settings.seed)
 
     def _files(self, number: int, name: str) -> list[str]:
         return [f"round-{number}/{name}.parquet", f"round-{number}/{name}.documents.parquet"]

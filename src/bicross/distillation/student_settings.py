@@ -132,6 +132,10 @@ class StudentSettings:
         return 8 if self.candidates is None and self.towers == "both" else self.candidates
 
     @property
+    def light(self) -> bool:
+        """Whether the query tower alone is trained, and is smaller than it was."""
+        return self.towers == "query" and (self.static or self.layers is not None)
+
+    @property
     def _kind(self) -> str:
-        light = self.towers == "query" and (self.static or self.layers is not None)
-        return "light" if light else self.towers
+        return "light" if self.light else self.towers
