@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bicross.distillation.labels import LabelledQuery, Labels
-from bicross.readers.segments import sentences
+from bicross.distillation.query_ways import sentence_spans
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
@@ -67,7 +67,7 @@ def extract_sentences(
     found: dict[str, None] = {}
     for position in np.random.default_rng(seed).permutation(len(texts)).tolist():
         text = texts[position]
-        for start, end in sentences(text, 0, len(text), language):
+        for start, end in sentence_spans(text, language):
             sentence = text[start:end].strip()
             if words[0] <= len(sentence.split()) <= words[1]:
                 found.setdefault(sentence)

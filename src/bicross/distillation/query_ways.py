@@ -41,18 +41,12 @@ class QueryMaker:
             return (span, None) if span else None
         least, most = (4, 25) if way == "question" else (6, 40)
         ends = "?؟" if way == "question" else _ENDS
-        spans = [s for s in self._sentences(body) if _is_prose(body[slice(*s)], least, most, ends)]
+        spans = [s for s in sentence_spans(body, self.language) if _is_prose(body[slice(*s)], least, most, ends)]
         if not spans:
             return None
         start, end = spans[int(rng.integers(len(spans)))]
         rest = f"{body[:start].rstrip()} {body[end:].lstrip()}".strip()
         return (body[start:end].strip(), head + rest) if len(rest.split()) >= 5 else None
-
-    def _sentences(self, text: str) -> Iterator[tuple[int, int]]:
-        import sentencex  # type: ignore[import-untyped]  # has no types
-
-        for found in sentencex.get_sentence_boundaries(self.language, text):
-            yield found["start_index"], found["end_index"]
 
     def _span(self, text: str) -> str | None:
         """The run of two to five rare words whose mean inverse document frequency is highest."""
@@ -76,6 +70,14 @@ class QueryMaker:
                 if length >= 2 and (best is None or weight / length > best[0]):
                     best = (weight / length, text[words[first].start() : words[last].end()])
         return None if best is None else best[1]
+
+
+def sentence_spans(text: str, language: str) -> Iterator[tuple[int, int]]:
+    """Where a text's sentences begin and end. ISO 639-1 code of its language."""
+    import sentencex  # type: ignore[import-untyped]  # has no types
+
+    for found in sentencex.get_sentence_boundaries(language, text):
+        yield found["start_index"], found["end_index"]
 
 
 def _is_prose(sentence: str, least: int, most: int, ends: str) -> bool:
