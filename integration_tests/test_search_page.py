@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -275,6 +276,25 @@ def test_what_is_asked_before_the_page_knows_its_collection_is_done_then(opened:
     # The page asks what the collection is now, and then searches again.
     until(page, "document.querySelectorAll('.hits .hit').length === 5")
     assert page.input_value("#query") == "typed meanwhile"
+
+
+def test_a_file_that_is_indexed_before_the_page_asks_is_found_without_a_word(opened: Any, own_site: str) -> None:
+    def answer_late(route: Any) -> None:
+        if route.request.method != "POST":
+            route.continue_()
+            return
+        answer = route.fetch()
+        end = time.monotonic() + 30
+        while json.loads(urllib.request.urlopen(f"{own_site}/api/index").read())["jobs"][0]["state"] != "done":
+            assert time.monotonic() < end
+        route.fulfill(response=answer)
+
+    page = opened(own_site, before=lambda page: page.route("**/api/index?*", answer_late))
+    searched(page, QUERY)
+    before = page.locator(".hits .hit").count()
+    page.set_input_files("#files", {"name": "a.txt", "mimeType": "text/plain", "buffer": b"a zebra"})
+    until(page, f"document.querySelectorAll('.hits .hit').length === {before + 1}")
+    assert "1 new" in page.inner_text("#jobs")
 
 
 def test_senseless_addresses_do_no_harm(opened: Any, site: str) -> None:

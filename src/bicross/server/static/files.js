@@ -21,6 +21,8 @@ export async function send(files) {
     try {
       await deliver(file, entry);
       sending.delete(file.name);
+      // A small file may be indexed before the page asks for the first time; until then it counts as open.
+      if (entry.arrived) app.jobs = [{ ...entry.arrived, state: "waiting" }, ...app.jobs];
     } catch (error) {
       Object.assign(entry, { state: "failed", error: error.message });
       drawJobs();
