@@ -232,12 +232,10 @@ class Flow:
         shown = sys.stderr.isatty() if self.show is None else self.show
 
         def train() -> dict[str, Any]:
-            sets = [CandidateLists.read(folder / "lists.parquet")]
-            if kept:
-                sets.append(texts_alone(self._sentences(kept)))
+            mined = CandidateLists.read(folder / "lists.parquet")
             with VectorCache(self.cache) as cache:
                 report = train_bi_encoder(
-                    sets,
+                    [mined, texts_alone(self._sentences(kept))] if kept else mined,
                     student,
                     out=folder / "student",
                     settings=replace(settings, training=replace(settings.trainer, show_progress=shown)),
