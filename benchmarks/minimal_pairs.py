@@ -27,8 +27,7 @@ def negation_groups(folder: Path, count: int, *, seed: int) -> list[Group]:
     No word that the two don't share is left out, nor is a query made of more than four fifths of its sentence.
     """
     rng = np.random.default_rng(seed)
-    with (folder / "negated-sentences.train.jsonl").open(encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
+    rows = _rows(folder / "negated-sentences.train.jsonl")
     groups = []
     for position in rng.choice(len(rows), size=min(count, len(rows)), replace=False).tolist():
         both = [rows[position]["sentence"], rows[position]["negated"]]
@@ -44,10 +43,14 @@ def negation_groups(folder: Path, count: int, *, seed: int) -> list[Group]:
     return groups + _entailment_groups(folder, count // 2, rng)
 
 
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
 def _entailment_groups(folder: Path, count: int, rng: np.random.Generator) -> list[Group]:
     """A hypothesis with the premise that entails it and one that doesn't."""
-    with (folder / "scone-nli.train.jsonl").open(encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
+    rows = _rows(folder / "scone-nli.train.jsonl")
     premises: dict[str, dict[str, str]] = {}
     for row in rows:
         if row["split"] == "train":
@@ -65,8 +68,7 @@ def denial_groups(folder: Path, count: int, *, seed: int) -> list[Group]:
     sentence, with or without "not", stands beside them: what is far by its words isn't right for that.
     """
     rng = np.random.default_rng(seed)
-    with (folder / "negated-sentences.train.jsonl").open(encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
+    rows = _rows(folder / "negated-sentences.train.jsonl")
     groups: list[Group] = []
     for position in rng.permutation(len(rows)).tolist():
         both = [rows[position]["sentence"], rows[position]["negated"]]
@@ -103,12 +105,12 @@ def denied_sentence(sentence: str) -> str | None:
 def quantifier_groups(passages: Mapping[str, str], count: int, *, seed: int) -> list[Group]:
     """Claims of a quantified sentence in other words, which its passage answers and not that with another quantifier.
 
-    By the rules of `bicross.evaluation.quantifier_probe`, of `LEARNT_KINDS` alone.
+    By the rules of `bicross.evaluation.quantifier_probe`, of `LEARNT_KINDS` alone, at most as many of each.
     """
     rows = quantifier_probe(passages, per_kind=None, neighbours=1, seed=seed)
-    learnt = [row for row in rows if row["kind"].partition(":")[2] in LEARNT_KINDS]
-    of_kind: dict[str, list[Group]] = {}
-    for row in learnt:
-        of_kind.setdefault(row["kind"], []).append(Group(row["query"], (row["pos"], row["neg"]), (1.0, 0.0)))
-    each = -(-count // len(of_kind))
-    return [group for groups in of_kind.values() for group in groups[:each]][:count]
+    groups: dict[str, list[Group]] = {}
+    for row in rows:
+        kind = row["kind"].removeprefix("quantifier:")
+        if kind in LEARNT_KINDS and len(groups.setdefault(kind, [])) < count // len(LEARNT_KINDS):
+            groups[kind].append(Group(row["query"], (row["pos"], row["neg"]), (1.0, 0.0)))
+    return [group for of_kind in groups.values() for group in of_kind]

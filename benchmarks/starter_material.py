@@ -1,4 +1,4 @@
-"""What the starter cross-encoder learns besides labels: other kinds of text; `negations.py` has negations."""
+"""What the starter cross-encoder learns besides labels: other kinds of text. `minimal_pairs.py` has the rest."""
 
 from __future__ import annotations
 

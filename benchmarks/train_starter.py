@@ -93,17 +93,16 @@ def _texts(folder: Path) -> Iterator[str]:
 def soft_groups(data: Path, sets: list[Labels], docs: list[Passage], encoder: Encoder) -> list[Group]:
     """Groups without judgments: neighbours in three kinds of text, and minimal pairs."""
     known = {labels.name: labels for labels in sets}
-    texts = {name: known[name].documents for name in ("squad", "medquad")}
-    texts["docs"] = as_labels(docs).documents
-    near = near_groups(texts, encoder, NEAR, seed=SEED)
-    answering = {key for name in texts if name in known for q in known[name].queries.values() for key in q.positives}
-    passages = {key: text for name in texts for key, text in texts[name].items() if key in answering}
+    both = [known[name] for name in ("squad", "medquad")]
+    texts = {labels.name: labels.documents for labels in [*both, as_labels(docs)]}
+    answering = {key for labels in both for query in labels.queries.values() for key in query.positives}
+    answers = {key: text for labels in both for key, text in labels.documents.items() if key in answering}
     probes = data / "probes"
     return [
-        *near,
+        *near_groups(texts, encoder, NEAR, seed=SEED),
         *negation_groups(probes, NEGATIONS, seed=SEED),
         *denial_groups(probes, DENIALS, seed=SEED),
-        *quantifier_groups(passages, QUANTIFIERS, seed=SEED),
+        *quantifier_groups(answers, QUANTIFIERS, seed=SEED),
     ]
 
 

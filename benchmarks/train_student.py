@@ -7,14 +7,17 @@
     python benchmarks/train_student.py --out build/averaged --teacher-precision int8 \\
         --share 0.62 --freeze-layers 2 --learning-rate 4e-5 --base-share 0.5 \\
         --losses kl=1 margin_mse=0.3 contrastive=0.1 anchor=0.05
+    python benchmarks/train_student.py --out build/light-tower --teacher-precision int8 --towers query --static \\
+        --student build/query-tower --asked --sentences 100000 --epochs 3
 
 The first is the starter bi-encoder, which encodes documents anew: it learns from whole neighbourhoods of documents with
 their queries, in steps of one topic, which encode a document once for all lists that hold it. The second is a query
 tower for indexes of the base that stay as they are. The third is an earlier starter; without `--base-share` it is the
-student of both towers in `student_quality-both-towers.json`. The lists of these two are those that the fast
-cross-encoder learns from (`train_fast.py`). Pairs are scored once for all; lists are kept in the run's folder. The
-teacher is the starter cross-encoder with a share of the bi-encoder. (The first and the third were run with an earlier
-version, whose one scale for scores and labels began at 20: today they give other weights.)
+student of both towers in `student_quality-both-towers.json`. The fourth is a light query tower, made from the second.
+The lists of the last three are those that the fast cross-encoder learns from (`train_fast.py`). Pairs are scored once
+for all; lists are kept in the run's folder. The teacher is the starter cross-encoder with a share of the bi-encoder.
+(The first and the third were run with an earlier version, whose one scale for scores and labels began at 20: today they
+give other weights.)
 `--losses contrastive=1` learns from the judgments alone, in as many steps: what does the teacher add?
 
 Reads the train splits from `--data`, `$BICROSS_DATA` or `../shared/data`, and the documentation of the installed

@@ -78,7 +78,7 @@ def as_dataset(labels: Labels) -> Dataset:
         for query_id, query in labels.queries.items()
         if query.positives
     }
-    documents = {d: text for d, text in labels.documents.items() if d not in labels.hidden}
+    documents = labels.searched
     queries = {query_id: labels.queries[query_id].text for query_id in qrels}
     return Dataset(labels.name, documents, dict(labels.groups), queries, qrels)
 

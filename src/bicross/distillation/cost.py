@@ -80,7 +80,7 @@ def estimate_cost(
         check_scores(labels, rounds)
     if not settings.asks_teacher(made=not labels.queries):
         teacher = None
-    texts = [text for document_id, text in labels.documents.items() if document_id not in labels.hidden]
+    texts = [*labels.searched.values()]
     if not texts:
         raise InputError("A cost is estimated from documents; got none.")
     rng = np.random.default_rng(settings.seed)

@@ -125,7 +125,7 @@ def kept_made_queries(
 ) -> Labels:
     """Queries made from the corpus; kept in a file of the run, since a generator may take hours."""
     path, answers = run.folder / "made-queries.json", run.folder / "generated.jsonl"
-    searched = {d: text for d, text in labels.documents.items() if d not in labels.hidden}
+    searched = labels.searched
 
     def make() -> dict[str, Any]:
         options: dict[str, Any] = {"name": labels.name, "seed": settings.seed}

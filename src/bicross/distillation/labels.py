@@ -67,6 +67,11 @@ class Labels:
     hidden: frozenset[str] = frozenset()
 
     @property
+    def searched(self) -> dict[str, str]:
+        """The documents that a search finds."""
+        return {document_id: text for document_id, text in self.documents.items() if document_id not in self.hidden}
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 over all texts, ids and judgments."""
         digest = hashlib.sha256()

@@ -125,8 +125,7 @@ def mine_candidates(
         MissingExtraError: BM25 is asked and its packages aren't installed (extra ``hybrid``).
     """
     settings = settings or MiningSettings()
-    searched = [document_id for document_id in labels.documents if document_id not in labels.hidden]
-    documents = {document_id: labels.documents[document_id] for document_id in searched}
+    documents = labels.searched
     queries = {query_id: query.text for query_id, query in labels.queries.items()}
     data = Dataset(labels.name, documents, {}, queries, {})
     if sparse_encoder is None and settings.bm25:
@@ -143,7 +142,7 @@ def mine_candidates(
     if "bm25" in found:
         miners["bm25"] = None if sparse_encoder is None else sparse_encoder.fingerprint
     metadata = {"set": labels.name, "data": labels.fingerprint, "miners": miners, "mining": asdict(settings)}
-    lists = list(_two_or_more(_lists(labels, searched, found, settings), labels.name))
+    lists = list(_two_or_more(_lists(labels, [*documents], found, settings), labels.name))
     if not lists:
         raise InputError(
             f"A list to learn an order from has two candidates or more; none of the {len(queries)} queries of "

@@ -81,7 +81,7 @@ class Flow:
             trained = {one.query_id: trained[one.query_id] for one in self.given}
         judged = sum(bool(query.positives) for query in trained.values())
         return {
-            "documents": len(self.labels.documents) - len(self.labels.hidden),
+            "documents": len(self.labels.searched),
             "queries": len(trained),
             "judged": judged,
             "made": self.made,
@@ -261,8 +261,7 @@ class Flow:
         )
 
     def _sentences(self, count: int) -> list[str]:
-        hidden, documents = self.labels.hidden, self.labels.documents
-        texts = [text for document_id, text in documents.items() if document_id not in hidden]
+        texts = [*self.labels.searched.values()]
         return extract_sentences(texts, count, language=self.settings.language, seed=self.settings.seed)
 
     def _files(self, number: int, name: str) -> list[str]:
